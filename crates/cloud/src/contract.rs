@@ -1,0 +1,1 @@
+//! The contract suite: what every provider must do.
