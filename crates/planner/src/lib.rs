@@ -1,1 +1,6 @@
-//! planner
+//! Every decision of the product, as pure functions: values in, plan and report out.
+//!
+//! No I/O, no clock, no randomness: the same input gives the same bytes.
+
+pub mod lifecycle;
+pub mod removal;

@@ -1,0 +1,124 @@
+//! What one step may look at: values only, gathered by the caller.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use model::{Instance, InstanceId, NodeName, PodKey, PoolId, Resolution, Uid};
+
+/// The pool a machine would be added to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolView {
+    /// It exists.
+    Ready(PoolId),
+    /// It has to be made first.
+    Missing,
+}
+
+/// Whether a machine may be asked for now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CreateView {
+    /// The group is managed, valid, not being deleted, and its offering resolves.
+    pub group_usable: bool,
+    /// The pool.
+    pub pool: PoolView,
+    /// Another request to this pool has no answer yet: its machine could not be told from ours.
+    pub blocked: bool,
+    /// The offering is not to be asked for before this.
+    pub backoff_until: Option<Timestamp>,
+    /// Every machine that exists, from an observation fresh enough.
+    pub baseline: BTreeSet<InstanceId>,
+    /// When that observation began; `None` without a complete one.
+    pub baseline_at: Option<Timestamp>,
+}
+
+/// The record's own machine in the latest observation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MachineView {
+    /// The record has none.
+    NotBound,
+    /// It is listed.
+    Listed(Instance),
+    /// It is missing from complete observations, without a break.
+    Missing {
+        /// For how long.
+        since: Duration,
+        /// How many observations.
+        sightings: u32,
+    },
+}
+
+/// The cloud, as far as this record is concerned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CloudView {
+    /// Not observed yet, or only in part.
+    Unseen,
+    /// From a complete observation.
+    Seen {
+        /// When the observation began.
+        started_at: Timestamp,
+        /// The verdict on the open request.
+        resolution: Option<Resolution>,
+        /// The machine.
+        machine: MachineView,
+    },
+}
+
+/// Who cordoned a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cordon {
+    /// Schedulable.
+    None,
+    /// Cordoned, with our mark.
+    Ours,
+    /// Cordoned without our mark.
+    Human,
+}
+
+/// The Node that runs on the machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeState {
+    /// Its name.
+    pub name: NodeName,
+    /// Its identity.
+    pub uid: Uid,
+    /// Its Ready condition is True.
+    pub ready: bool,
+    /// It carries the labels, taints and annotations the group wants.
+    pub metadata_applied: bool,
+    /// The startup taints were put on once.
+    pub startup_taints_applied: bool,
+    /// Schedulable or not.
+    pub cordon: Cordon,
+    /// Pods that are neither DaemonSet nor mirror pods and have not finished.
+    pub pods: Vec<(PodKey, Uid)>,
+    /// The facts come from a read of the API server made for this step, not from the index.
+    pub fresh: bool,
+}
+
+/// What is known of the Node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeView {
+    /// No Node has the machine's name.
+    Absent {
+        /// Confirmed by a read made for this step.
+        fresh: bool,
+    },
+    /// Several claim it, or one contradicts it.
+    Conflict(String),
+    /// This one.
+    Present(NodeState),
+}
+
+/// Everything one step may look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Observation {
+    /// Whether a machine may be asked for.
+    pub create: CreateView,
+    /// The cloud.
+    pub cloud: CloudView,
+    /// The Node.
+    pub node: NodeView,
+    /// Something besides its pods forbids taking this node voluntarily now (its group is at the
+    /// minimum, in a scale-up, paused…), in words.
+    pub keep: Option<String>,
+}

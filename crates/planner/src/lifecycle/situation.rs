@@ -1,0 +1,368 @@
+//! Naming what was found. The order of the questions is the order of precedence.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::{InstancePhase, Resolution};
+
+use super::{
+    CloudView, Cordon, CreationState, Failure, FailureReason, MachineView, NodeView, Observation,
+    Phase, Policy, PoolView, Record, RemovalStep,
+};
+
+/// What a step found. Closed: the table answers each one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Situation {
+    /// The object is to go.
+    DeletionRequested,
+    /// A removal is under way.
+    Removing,
+    /// Given up, machine proven gone; the evidence is kept.
+    KeepingEvidence,
+    /// Given up; the machine has to go.
+    GivenUp,
+    /// The group cannot be bought for now.
+    GroupUnusable,
+    /// The offering is in back-off until this.
+    BackingOff(Timestamp),
+    /// Another request to the pool has no answer yet.
+    PoolBlocked,
+    /// The pool does not exist yet.
+    PoolMissing,
+    /// No observation fresh enough to be a baseline.
+    BaselineStale,
+    /// Everything is there to ask for the machine.
+    MayAsk,
+    /// The intent was recorded and no answer was.
+    AnswerLost,
+    /// The machine has not appeared yet.
+    AwaitingMachine,
+    /// The request is proven to have had no effect.
+    ProvenAbsent,
+    /// More machines appeared than were asked for.
+    Ambiguous(usize),
+    /// The machine is identified.
+    Identified,
+    /// The machine is identified and being built.
+    MachineBuilding,
+    /// The machine runs.
+    MachineRunning,
+    /// The machine is proven to have disappeared.
+    MachineVanished,
+    /// Not running within the deadline, or given up waiting: the reason.
+    ProvisioningOverdue(FailureReason, String),
+    /// Not Ready within the deadline.
+    JoiningOverdue(String),
+    /// No Node yet.
+    AwaitingNode,
+    /// Several Nodes claim the machine, or one contradicts it.
+    NodeConflict(String),
+    /// The Node is there but does not carry what the group wants.
+    NodeBare,
+    /// The Node carries everything but is not Ready.
+    NodeNotReady,
+    /// The Node is Ready and carries everything.
+    NodeReady,
+    /// The Node was there and is not any more.
+    NodeMissing,
+    /// Our cordon is left over from a removal that was taken back.
+    CordonLeftOver,
+}
+
+impl Situation {
+    /// The name, as it appears in logs and the table.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::DeletionRequested => "DeletionRequested",
+            Self::Removing => "Removing",
+            Self::KeepingEvidence => "KeepingEvidence",
+            Self::GivenUp => "GivenUp",
+            Self::GroupUnusable => "GroupUnusable",
+            Self::BackingOff(_) => "BackingOff",
+            Self::PoolBlocked => "PoolBlocked",
+            Self::PoolMissing => "PoolMissing",
+            Self::BaselineStale => "BaselineStale",
+            Self::MayAsk => "MayAsk",
+            Self::AnswerLost => "AnswerLost",
+            Self::AwaitingMachine => "AwaitingMachine",
+            Self::ProvenAbsent => "ProvenAbsent",
+            Self::Ambiguous(_) => "Ambiguous",
+            Self::Identified => "Identified",
+            Self::MachineBuilding => "MachineBuilding",
+            Self::MachineRunning => "MachineRunning",
+            Self::MachineVanished => "MachineVanished",
+            Self::ProvisioningOverdue(..) => "ProvisioningOverdue",
+            Self::JoiningOverdue(_) => "JoiningOverdue",
+            Self::AwaitingNode => "AwaitingNode",
+            Self::NodeConflict(_) => "NodeConflict",
+            Self::NodeBare => "NodeBare",
+            Self::NodeNotReady => "NodeNotReady",
+            Self::NodeReady => "NodeReady",
+            Self::NodeMissing => "NodeMissing",
+            Self::CordonLeftOver => "CordonLeftOver",
+        }
+    }
+
+    /// One of each kind, in order of precedence: what the printed table and its tests enumerate.
+    #[must_use]
+    pub fn examples() -> Vec<Self> {
+        vec![
+            Self::DeletionRequested,
+            Self::Removing,
+            Self::KeepingEvidence,
+            Self::GivenUp,
+            Self::GroupUnusable,
+            Self::BackingOff(Timestamp::UNIX_EPOCH),
+            Self::PoolBlocked,
+            Self::PoolMissing,
+            Self::BaselineStale,
+            Self::MayAsk,
+            Self::AnswerLost,
+            Self::AwaitingMachine,
+            Self::ProvenAbsent,
+            Self::Ambiguous(2),
+            Self::Identified,
+            Self::MachineBuilding,
+            Self::MachineRunning,
+            Self::MachineVanished,
+            Self::ProvisioningOverdue(FailureReason::ProvisioningTimeout, String::new()),
+            Self::JoiningOverdue(String::new()),
+            Self::AwaitingNode,
+            Self::NodeConflict(String::new()),
+            Self::NodeBare,
+            Self::NodeNotReady,
+            Self::NodeReady,
+            Self::NodeMissing,
+            Self::CordonLeftOver,
+        ]
+    }
+
+    pub(super) const fn waits_for_the_cloud(&self) -> bool {
+        matches!(
+            self,
+            Self::AwaitingMachine
+                | Self::Ambiguous(_)
+                | Self::MachineBuilding
+                | Self::PoolBlocked
+                | Self::AnswerLost
+        )
+    }
+
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let (reason, message) = match self {
+            Self::ProvisioningOverdue(reason, message) => (*reason, message.clone()),
+            Self::JoiningOverdue(message) => (FailureReason::JoiningTimeout, message.clone()),
+            Self::MachineVanished => (
+                FailureReason::NodeNotFound,
+                "the machine disappeared from the cloud".to_owned(),
+            ),
+            _ => return None,
+        };
+        Some(Failure { reason, message })
+    }
+}
+
+/// Names what was found.
+#[must_use]
+pub fn classify(
+    record: &Record,
+    observed: &Observation,
+    now: Timestamp,
+    policy: &Policy,
+) -> Situation {
+    if let Some(removal) = &record.removal {
+        let keeps = removal.step == RemovalStep::Gone
+            && record.phase == Phase::Failed
+            && !record.deletion_requested
+            && !older(record.failed_at, now, policy.failed_ttl);
+        return if keeps {
+            Situation::KeepingEvidence
+        } else {
+            Situation::Removing
+        };
+    }
+    if record.deletion_requested {
+        return Situation::DeletionRequested;
+    }
+    match record.phase {
+        Phase::Failed | Phase::Terminating | Phase::Deleting => Situation::GivenUp,
+        Phase::Pending => asking(record, observed, now, policy),
+        Phase::Provisioning => provisioning(record, observed, now, policy),
+        Phase::Provisioned | Phase::Joining => joining(record, observed, now, policy),
+        Phase::Ready => ready(observed, policy),
+    }
+}
+
+fn older(since: Option<Timestamp>, now: Timestamp, limit: Option<Duration>) -> bool {
+    match (since, limit) {
+        (Some(since), Some(limit)) => age(since, now) >= limit,
+        _ => false,
+    }
+}
+
+fn age(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}
+
+/// May the machine be asked for now?
+fn asking(
+    record: &Record,
+    observed: &Observation,
+    now: Timestamp,
+    policy: &Policy,
+) -> Situation {
+    let create = &observed.create;
+    if overdue(record, now, policy) {
+        let message = record
+            .creation
+            .as_ref()
+            .map(|creation| creation.message.clone())
+            .filter(|message| !message.is_empty())
+            .unwrap_or_else(|| "the cloud took no request within the deadline".into());
+        return Situation::ProvisioningOverdue(FailureReason::VPSieAPIError, message);
+    }
+    if !create.group_usable {
+        return Situation::GroupUnusable;
+    }
+    if let Some(until) = create.backoff_until.filter(|until| *until > now) {
+        return Situation::BackingOff(until);
+    }
+    if create.pool == PoolView::Missing {
+        return match create.baseline_at {
+            Some(_) => Situation::PoolMissing,
+            None => Situation::BaselineStale,
+        };
+    }
+    if create.blocked {
+        return Situation::PoolBlocked;
+    }
+    match create.baseline_at {
+        Some(at) if age(at, now) <= policy.baseline_age => Situation::MayAsk,
+        _ => Situation::BaselineStale,
+    }
+}
+
+fn overdue(record: &Record, now: Timestamp, policy: &Policy) -> bool {
+    older(record.provisioning_at, now, Some(policy.provisioning_timeout))
+}
+
+fn provisioning(
+    record: &Record,
+    observed: &Observation,
+    now: Timestamp,
+    policy: &Policy,
+) -> Situation {
+    let timeout = |message: &str| {
+        Situation::ProvisioningOverdue(FailureReason::ProvisioningTimeout, message.to_owned())
+    };
+    if record.machine.is_some() {
+        return match &observed.cloud {
+            CloudView::Seen {
+                machine: MachineView::Listed(instance),
+                ..
+            } if instance.phase == InstancePhase::Running => Situation::MachineRunning,
+            CloudView::Seen {
+                machine: MachineView::Missing { since, sightings },
+                ..
+            } if *since >= policy.absence && *sightings >= policy.sightings => {
+                Situation::MachineVanished
+            }
+            _ if overdue(record, now, policy) => {
+                timeout("the machine did not run within the deadline")
+            }
+            _ => Situation::MachineBuilding,
+        };
+    }
+    let Some(creation) = &record.creation else {
+        return asking(record, observed, now, policy);
+    };
+    match creation.state {
+        CreationState::Intended => return Situation::AnswerLost,
+        CreationState::Rejected => return asking(record, observed, now, policy),
+        CreationState::Accepted | CreationState::Unknown => {}
+    }
+    let resolution = match &observed.cloud {
+        CloudView::Seen { resolution, .. } => resolution.as_ref(),
+        CloudView::Unseen => None,
+    };
+    match resolution {
+        Some(Resolution::Found(_)) => Situation::Identified,
+        Some(Resolution::ProvenAbsent) if creation.attempt >= policy.attempts => {
+            Situation::ProvisioningOverdue(
+                FailureReason::VPSieAPIError,
+                format!("{} requests had no effect", creation.attempt),
+            )
+        }
+        Some(Resolution::ProvenAbsent) => match asking(record, observed, now, policy) {
+            Situation::MayAsk => Situation::ProvenAbsent,
+            other => other,
+        },
+        Some(Resolution::Ambiguous(machines)) if overdue(record, now, policy) => {
+            Situation::ProvisioningOverdue(
+                FailureReason::AmbiguousCreate,
+                format!(
+                    "{} machines appeared, more than were asked for; none was adopted",
+                    machines.len()
+                ),
+            )
+        }
+        Some(Resolution::Ambiguous(machines)) => Situation::Ambiguous(machines.len()),
+        Some(Resolution::StillPending) | None if overdue(record, now, policy) => {
+            timeout("no machine appeared within the deadline")
+        }
+        Some(Resolution::StillPending) | None => Situation::AwaitingMachine,
+    }
+}
+
+fn joining(
+    record: &Record,
+    observed: &Observation,
+    now: Timestamp,
+    policy: &Policy,
+) -> Situation {
+    if let CloudView::Seen {
+        machine: MachineView::Missing { since, sightings },
+        ..
+    } = &observed.cloud
+        && *since >= policy.absence
+        && *sightings >= policy.sightings
+    {
+        return Situation::MachineVanished;
+    }
+    let late = older(record.provisioned_at, now, Some(policy.joining_timeout));
+    match &observed.node {
+        NodeView::Present(node) if !node.metadata_applied => Situation::NodeBare,
+        NodeView::Present(node) if node.ready => Situation::NodeReady,
+        NodeView::Present(node) if late => {
+            Situation::JoiningOverdue(format!("node {} did not become Ready", node.name))
+        }
+        NodeView::Conflict(detail) if late => Situation::JoiningOverdue(detail.clone()),
+        NodeView::Absent { .. } if late => {
+            Situation::JoiningOverdue("no node joined within the deadline".into())
+        }
+        NodeView::Present(_) => Situation::NodeNotReady,
+        NodeView::Conflict(detail) => Situation::NodeConflict(detail.clone()),
+        NodeView::Absent { .. } => Situation::AwaitingNode,
+    }
+}
+
+fn ready(observed: &Observation, policy: &Policy) -> Situation {
+    if let CloudView::Seen {
+        machine: MachineView::Missing { since, sightings },
+        ..
+    } = &observed.cloud
+        && *since >= policy.absence
+        && *sightings >= policy.sightings
+    {
+        return Situation::MachineVanished;
+    }
+    match &observed.node {
+        NodeView::Absent { .. } => Situation::NodeMissing,
+        NodeView::Conflict(detail) => Situation::NodeConflict(detail.clone()),
+        NodeView::Present(node) if node.cordon == Cordon::Ours => Situation::CordonLeftOver,
+        NodeView::Present(node) if !node.metadata_applied => Situation::NodeBare,
+        NodeView::Present(node) if node.ready => Situation::NodeReady,
+        NodeView::Present(_) => Situation::NodeNotReady,
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a machine may be deleted. Values of [`Proof`] can be made only in `removal`.
+
+use crate::lifecycle::{Cordon, NodeState, Record};
+
+/// The right to delete one Node and its machine. There is no other way to get one than to have
+/// been through the removal's steps: the constructors are private to this module's parent.
+///
+/// ```compile_fail
+/// // The fields are private: a proof cannot be written down.
+/// let forged = planner::removal::Proof { kind: todo!() };
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proof {
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Drained,
+    NeverJoined,
+    Vanished,
+}
+
+impl Proof {
+    /// The node is cordoned and, by a read made for this step, holds nothing but DaemonSet and
+    /// mirror pods.
+    pub(super) fn drained(node: &NodeState) -> Result<Self, String> {
+        if !node.fresh {
+            return Err("the node's pods were not read anew".into());
+        }
+        if node.cordon == Cordon::None {
+            return Err("the node is not cordoned".into());
+        }
+        match node.pods.first() {
+            Some((pod, _)) => Err(format!("pod {pod} is on the node")),
+            None => Ok(Self {
+                kind: Kind::Drained,
+            }),
+        }
+    }
+
+    /// No Node object belongs to the machine (confirmed by the caller with a fresh read): it was
+    /// deleted by us after draining, never joined, or somebody deleted it.
+    pub(super) const fn without_node(record: &Record) -> Self {
+        let kind = if record.node.is_none() {
+            Kind::NeverJoined
+        } else if record.terminating_at.is_some() {
+            Kind::Drained
+        } else {
+            Kind::Vanished
+        };
+        Self { kind }
+    }
+
+    /// The name, for logs and the audit record.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Drained => "Drained",
+            Kind::NeverJoined => "NeverJoined",
+            Kind::Vanished => "Vanished",
+        }
+    }
+}
