@@ -1,0 +1,398 @@
+//! What is known of the cloud: the latest observation of each scope and the catalogue of each
+//! datacenter, kept by one loop so that every decision shares the same few requests.
+//!
+//! Absence is counted here: a machine is missing since the first *complete* observation without
+//! it. The count lives in memory only; a restart begins it anew, which can only delay.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cloud::{Call, Catalogue, CloudError, CloudProvider, ErrorClass, Scope};
+use futures::future::join_all;
+use jiff::Timestamp;
+use model::{DatacenterId, InstanceId, Observation};
+use runtime::{Clock, Randomness};
+use tokio::sync::{Notify, watch};
+
+/// How often the cloud is looked at.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// While something is awaited there.
+    pub busy: Duration,
+    /// While nothing is.
+    pub idle: Duration,
+    /// Never more often than this, whoever asks.
+    pub floor: Duration,
+    /// One observation may take this long, waiting for the rate limit included.
+    pub timeout: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            busy: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            floor: Duration::from_secs(2),
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A machine that belongs to us and is missing from the listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Absence {
+    since: Timestamp,
+    last: Timestamp,
+    sightings: u32,
+}
+
+#[derive(Debug, Default)]
+struct ScopeState {
+    latest: Option<Arc<Observation>>,
+    error: Option<CloudError>,
+    defects: Vec<String>,
+    absent: BTreeMap<InstanceId, Absence>,
+    /// Clock readings ([`Clock::monotonic`]).
+    looked_at: Option<Duration>,
+    wanted: bool,
+    busy: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    scopes: BTreeMap<Scope, ScopeState>,
+    catalogues: BTreeMap<DatacenterId, Arc<Catalogue>>,
+    catalogue_errors: BTreeMap<DatacenterId, CloudError>,
+    datacenters: Option<Arc<Vec<cloud::Datacenter>>>,
+    catalogue_read_at: Option<Duration>,
+    tracked: BTreeMap<Scope, BTreeSet<InstanceId>>,
+    watched_datacenters: BTreeSet<DatacenterId>,
+}
+
+/// Shared, cheap to clone.
+#[derive(Clone)]
+pub struct CloudState {
+    provider: Arc<dyn CloudProvider>,
+    clock: Clock,
+    random: Randomness,
+    pace: Pace,
+    inner: Arc<Mutex<Inner>>,
+    wake: Arc<Notify>,
+    version: Arc<watch::Sender<u64>>,
+}
+
+/// How often the catalogue is asked for; the provider itself caches for longer.
+const CATALOGUE_PERIOD: Duration = Duration::from_mins(10);
+/// While a catalogue is missing altogether.
+const CATALOGUE_RETRY: Duration = Duration::from_secs(15);
+
+impl CloudState {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(
+        provider: Arc<dyn CloudProvider>,
+        clock: Clock,
+        random: Randomness,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            provider,
+            clock,
+            random,
+            pace,
+            inner: Arc::default(),
+            wake: Arc::default(),
+            version: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
+    /// The provider behind it.
+    #[must_use]
+    pub fn provider(&self) -> &Arc<dyn CloudProvider> {
+        &self.provider
+    }
+
+    /// Changes whenever an observation or a catalogue arrived.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// A call with a request id of its own.
+    #[must_use]
+    pub fn call(&self, timeout: Duration) -> Call {
+        Call {
+            request_id: self
+                .random
+                .uuid_at(self.clock.now())
+                .to_string()
+                .into(),
+            timeout,
+        }
+    }
+
+    /// Which machines are ours, by scope (their absence is counted), which scopes something is
+    /// awaited in, and which datacenters' catalogues are needed.
+    pub fn track(
+        &self,
+        machines: BTreeMap<Scope, BTreeSet<InstanceId>>,
+        busy: &BTreeSet<Scope>,
+        datacenters: BTreeSet<DatacenterId>,
+    ) {
+        let mut inner = self.lock();
+        let scopes: BTreeSet<Scope> = machines.keys().cloned().collect();
+        inner.scopes.retain(|scope, _| scopes.contains(scope));
+        for scope in scopes {
+            let is_busy = busy.contains(&scope);
+            let state = inner.scopes.entry(scope).or_default();
+            if is_busy && !state.busy {
+                self.wake.notify_one();
+            }
+            state.busy = is_busy;
+        }
+        if datacenters != inner.watched_datacenters || inner.tracked.len() != machines.len() {
+            self.wake.notify_one();
+        }
+        inner.tracked = machines;
+        inner.watched_datacenters = datacenters;
+    }
+
+    /// Asks for a newer observation than the present one.
+    pub fn refresh(&self, scope: &Scope) {
+        if let Some(state) = self.lock().scopes.get_mut(scope) {
+            state.wanted = true;
+            self.wake.notify_one();
+        }
+    }
+
+    /// The latest complete observation of `scope`.
+    #[must_use]
+    pub fn latest(&self, scope: &Scope) -> Option<Arc<Observation>> {
+        self.lock()
+            .scopes
+            .get(scope)
+            .and_then(|state| state.latest.clone())
+    }
+
+    /// Since when and how often `instance` was missing from complete observations, without a
+    /// break.
+    #[must_use]
+    pub fn missing(&self, scope: &Scope, instance: &InstanceId) -> Option<(Duration, u32)> {
+        self.lock()
+            .scopes
+            .get(scope)
+            .and_then(|state| state.absent.get(instance))
+            .map(|absence| {
+                let since = absence.last.duration_since(absence.since);
+                (
+                    Duration::try_from(since).unwrap_or_default(),
+                    absence.sightings,
+                )
+            })
+    }
+
+    /// Why the latest pass over `scope` taught nothing, or not everything.
+    #[must_use]
+    pub fn trouble(&self, scope: &Scope) -> Option<String> {
+        let inner = self.lock();
+        let state = inner.scopes.get(scope)?;
+        match &state.error {
+            Some(error) => Some(error.to_string()),
+            None if state.defects.is_empty() => None,
+            None => Some(state.defects.join("; ")),
+        }
+    }
+
+    /// The sizes sold in `datacenter`.
+    #[must_use]
+    pub fn catalogue(&self, datacenter: &DatacenterId) -> Option<Arc<Catalogue>> {
+        self.lock().catalogues.get(datacenter).cloned()
+    }
+
+    /// Why the catalogue of `datacenter` could not be read.
+    #[must_use]
+    pub fn catalogue_error(&self, datacenter: &DatacenterId) -> Option<CloudError> {
+        self.lock().catalogue_errors.get(datacenter).cloned()
+    }
+
+    /// Observes until dropped. Run it only while leading: a standby spends no request.
+    pub async fn run(&self) {
+        loop {
+            let now = self.clock.monotonic();
+            let (due, next) = self.due(now);
+            if due.is_empty() && !self.catalogue_due(now) {
+                let pause = next.saturating_sub(now).max(Duration::from_millis(100));
+                tokio::select! {
+                    biased;
+                    () = self.wake.notified() => {}
+                    () = self.clock.sleep(pause) => {}
+                }
+                continue;
+            }
+            join_all(due.iter().map(|scope| self.observe(scope))).await;
+            if self.catalogue_due(self.clock.monotonic()) {
+                self.read_catalogues().await;
+            }
+        }
+    }
+
+    fn due(&self, now: Duration) -> (Vec<Scope>, Duration) {
+        let inner = self.lock();
+        let mut due = Vec::new();
+        let mut next = now + self.pace.idle;
+        for (scope, state) in &inner.scopes {
+            let at = match state.looked_at {
+                None => now,
+                Some(looked_at) if state.wanted => looked_at + self.pace.floor,
+                Some(looked_at) if state.busy => looked_at + self.pace.busy,
+                Some(looked_at) => looked_at + self.pace.idle,
+            };
+            if at <= now {
+                due.push(scope.clone());
+            } else {
+                next = next.min(at);
+            }
+        }
+        (due, next)
+    }
+
+    async fn observe(&self, scope: &Scope) {
+        if let Some(state) = self.lock().scopes.get_mut(scope) {
+            state.wanted = false;
+        }
+        let call = self.call(self.pace.timeout);
+        let outcome = self.provider.observe(&call, scope).await;
+        let mut inner = self.lock();
+        let tracked = inner.tracked.get(scope).cloned().unwrap_or_default();
+        let Some(state) = inner.scopes.get_mut(scope) else {
+            return;
+        };
+        state.looked_at = Some(self.clock.monotonic());
+        match outcome {
+            Ok(observation) => {
+                state.error = None;
+                state.defects.clone_from(&observation.defects);
+                if observation.complete {
+                    count_absences(&mut state.absent, &tracked, &observation);
+                    state.latest = Some(Arc::new(observation));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    request_id = %call.request_id,
+                    error = %error,
+                    class = error.class.name(),
+                    "the cloud could not be observed"
+                );
+                state.error = Some(error);
+            }
+        }
+        drop(inner);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    fn catalogue_due(&self, now: Duration) -> bool {
+        let inner = self.lock();
+        if inner.watched_datacenters.is_empty() {
+            return false;
+        }
+        let missing = inner
+            .watched_datacenters
+            .iter()
+            .any(|datacenter| !inner.catalogues.contains_key(datacenter));
+        let period = if missing {
+            CATALOGUE_RETRY
+        } else {
+            CATALOGUE_PERIOD
+        };
+        inner.catalogue_read_at.is_none_or(|at| at + period <= now)
+    }
+
+    async fn read_catalogues(&self) {
+        let watched = self.lock().watched_datacenters.clone();
+        let call = self.call(self.pace.timeout);
+        let datacenters = self.provider.datacenters(&call).await.ok().map(Arc::new);
+        for datacenter in &watched {
+            let call = self.call(self.pace.timeout);
+            let outcome = match resolve_datacenter(datacenters.as_deref(), datacenter) {
+                Ok(id) => self.provider.catalogue(&call, &id).await,
+                Err(error) => Err(error),
+            };
+            let mut inner = self.lock();
+            match outcome {
+                Ok(catalogue) => {
+                    inner.catalogue_errors.remove(datacenter);
+                    inner
+                        .catalogues
+                        .insert(datacenter.clone(), Arc::new(catalogue));
+                }
+                Err(error) => {
+                    tracing::warn!(%datacenter, %error, "the catalogue could not be read");
+                    inner.catalogue_errors.insert(datacenter.clone(), error);
+                }
+            }
+        }
+        let mut inner = self.lock();
+        if datacenters.is_some() {
+            inner.datacenters = datacenters;
+        }
+        inner.catalogue_read_at = Some(self.clock.monotonic());
+        drop(inner);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// The datacenters, once they could be read.
+    #[must_use]
+    pub fn datacenters(&self) -> Option<Arc<Vec<cloud::Datacenter>>> {
+        self.lock().datacenters.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Users name a datacenter by its UUID or by its name; a name nobody has is an error that says so.
+fn resolve_datacenter(
+    known: Option<&Vec<cloud::Datacenter>>,
+    asked: &DatacenterId,
+) -> Result<DatacenterId, CloudError> {
+    let Some(known) = known else {
+        return Ok(asked.clone());
+    };
+    known
+        .iter()
+        .find(|datacenter| {
+            datacenter.id.as_str().eq_ignore_ascii_case(asked.as_str())
+                || datacenter.name.eq_ignore_ascii_case(asked.as_str())
+        })
+        .map(|datacenter| datacenter.id.clone())
+        .ok_or_else(|| {
+            CloudError::new(
+                format!("looking up datacenter {asked}"),
+                ErrorClass::NotFound,
+                "the cloud has no datacenter of this id or name",
+            )
+        })
+}
+
+fn count_absences(
+    absent: &mut BTreeMap<InstanceId, Absence>,
+    tracked: &BTreeSet<InstanceId>,
+    observation: &Observation,
+) {
+    let listed = observation.ids();
+    absent.retain(|id, _| tracked.contains(id) && !listed.contains(id));
+    for id in tracked.difference(&listed) {
+        let absence = absent.entry(id.clone()).or_insert(Absence {
+            since: observation.started_at,
+            last: observation.started_at,
+            sightings: 0,
+        });
+        absence.last = observation.started_at;
+        absence.sightings += 1;
+    }
+}

@@ -1,0 +1,476 @@
+//! The only module that changes the outside world, Kubernetes or cloud.
+//!
+//! Every call takes place under a leader guard that is checked right before it, ends within a
+//! deadline that lies inside the guard's validity, is counted and leaves an audit line *before* it
+//! is sent. A stale caller can only be refused: writes carry the version or the identity they
+//! were decided on.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use api::{NodeGroup, VPSieNode};
+use cloud::{CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, PoolRequest};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
+};
+use model::{InstanceId, NodeName, Pool, PodKey, Uid};
+use planner::removal::Proof;
+use runtime::Clock;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    cloud_state::CloudState,
+    leader::{LeaderGuard, NotLeader},
+    metrics::Metrics,
+};
+
+/// The field manager of every write.
+pub const FIELD_MANAGER: &str = "vpsie-autoscaler";
+
+/// No single call to the Kubernetes API takes longer.
+const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(10);
+/// No single call to the cloud takes longer, waiting for the rate limit included.
+const CLOUD_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// A call that was not made, or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This replica does not lead (any more); nothing was sent.
+    #[error("{operation} refused")]
+    NotLeading {
+        /// What was to be done.
+        operation: String,
+        /// Why not.
+        #[source]
+        source: NotLeader,
+    },
+    /// The API server did not answer in time: the write may have taken effect.
+    #[error("{operation}: no answer within {}s", .limit.as_secs())]
+    Timeout {
+        /// What was tried.
+        operation: String,
+        /// For how long.
+        limit: Duration,
+    },
+    /// The object changed, or belongs to someone else by now; decide anew.
+    #[error("{operation}: {message}")]
+    Conflict {
+        /// What was tried.
+        operation: String,
+        /// In the API server's words.
+        message: String,
+    },
+    /// The object does not exist.
+    #[error("{operation}: not found")]
+    NotFound {
+        /// What was tried.
+        operation: String,
+    },
+    /// A budget does not allow the eviction now.
+    #[error("{operation}: {message}")]
+    Budget {
+        /// What was tried.
+        operation: String,
+        /// In the API server's words.
+        message: String,
+    },
+    /// Anything else.
+    #[error("{operation}")]
+    Kubernetes {
+        /// What was tried.
+        operation: String,
+        /// The client's error.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The cloud's answer.
+    #[error(transparent)]
+    Cloud(#[from] cloud::CloudError),
+}
+
+impl Error {
+    fn from_kube(operation: String, error: kube::Error) -> Self {
+        let kube::Error::Api(status) = &error else {
+            return Self::Kubernetes {
+                operation,
+                source: Box::new(error),
+            };
+        };
+        let message = status.message.clone();
+        match status.code {
+            404 => Self::NotFound { operation },
+            409 => Self::Conflict { operation, message },
+            429 if is_budget(status) => Self::Budget { operation, message },
+            _ => Self::Kubernetes {
+                operation,
+                source: Box::new(error),
+            },
+        }
+    }
+
+    /// How long to wait before the same is tried again.
+    #[must_use]
+    pub const fn retry_after(&self) -> Duration {
+        match self {
+            Self::Conflict { .. } | Self::NotFound { .. } => Duration::from_millis(500),
+            Self::NotLeading { .. } | Self::Timeout { .. } => Duration::from_secs(2),
+            Self::Budget { .. } | Self::Kubernetes { .. } => Duration::from_secs(5),
+            Self::Cloud(_) => Duration::from_secs(15),
+        }
+    }
+}
+
+fn is_budget(status: &Status) -> bool {
+    status
+        .details
+        .as_ref()
+        .is_some_and(|details| details.causes.iter().any(|c| c.reason == "DisruptionBudget"))
+}
+
+/// The gate. Cheap to clone; one per term of leadership.
+#[derive(Clone)]
+pub struct Effects {
+    client: Client,
+    cloud: CloudState,
+    guard: LeaderGuard,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+impl fmt::Debug for Effects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effects").finish_non_exhaustive()
+    }
+}
+
+impl Effects {
+    /// Effects of the term that `guard` stands for. `client` must not retry by itself.
+    #[must_use]
+    pub const fn new(
+        client: Client,
+        cloud: CloudState,
+        guard: LeaderGuard,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            client,
+            cloud,
+            guard,
+            clock,
+            metrics,
+        }
+    }
+
+    /// The term these effects belong to.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.guard.epoch()
+    }
+
+    // === Kubernetes ===
+
+    /// Creates a VPSieNode: the write-ahead record of a machine.
+    pub async fn create_vpsie_node(&self, object: &VPSieNode) -> Result<VPSieNode, Error> {
+        let (namespace, name) = names(object);
+        let api: Api<VPSieNode> = Api::namespaced(self.client.clone(), &namespace);
+        let operation = format!("creating VPSieNode {namespace}/{name}");
+        self.kubernetes(operation, api.create(&post(), object)).await
+    }
+
+    /// Changes the spec or metadata of a VPSieNode, if it is still the version `seen`.
+    pub async fn patch_vpsie_node(
+        &self,
+        seen: &VPSieNode,
+        change: Value,
+    ) -> Result<VPSieNode, Error> {
+        self.patch(seen, change, false).await
+    }
+
+    /// Changes the status of a VPSieNode, if it is still the version `seen`.
+    pub async fn patch_vpsie_node_status(
+        &self,
+        seen: &VPSieNode,
+        status: Value,
+    ) -> Result<VPSieNode, Error> {
+        self.patch(seen, json!({ "status": status }), true).await
+    }
+
+    /// Asks for the deletion of exactly this VPSieNode; its finalizer keeps it until the machine
+    /// is proven gone.
+    pub async fn delete_vpsie_node(&self, seen: &VPSieNode) -> Result<(), Error> {
+        let (namespace, name) = names(seen);
+        let api: Api<VPSieNode> = Api::namespaced(self.client.clone(), &namespace);
+        let operation = format!("deleting VPSieNode {namespace}/{name}");
+        let uid = seen.metadata.uid.clone();
+        self.kubernetes(operation, api.delete(&name, &exactly(uid)))
+            .await
+            .map(drop)
+    }
+
+    /// Changes the metadata of a NodeGroup, if it is still the version `seen`.
+    pub async fn patch_node_group(
+        &self,
+        seen: &NodeGroup,
+        change: Value,
+    ) -> Result<NodeGroup, Error> {
+        self.patch(seen, change, false).await
+    }
+
+    /// Changes the status of a NodeGroup, if it is still the version `seen`.
+    pub async fn patch_node_group_status(
+        &self,
+        seen: &NodeGroup,
+        status: Value,
+    ) -> Result<NodeGroup, Error> {
+        self.patch(seen, json!({ "status": status }), true).await
+    }
+
+    /// Changes a Node, if it is still the version and identity `seen`.
+    pub async fn patch_node(
+        &self,
+        name: &NodeName,
+        uid: &Uid,
+        resource_version: &str,
+        mut change: Value,
+        what: &str,
+    ) -> Result<Node, Error> {
+        if let Some(object) = change.as_object_mut() {
+            let metadata = object.entry("metadata").or_insert_with(|| json!({}));
+            metadata["uid"] = json!(uid.as_str());
+            metadata["resourceVersion"] = json!(resource_version);
+        }
+        let api: Api<Node> = Api::all(self.client.clone());
+        let operation = format!("{what} node {name}");
+        let patch = Patch::Merge(change);
+        self.kubernetes(operation, api.patch(name.as_str(), &params(), &patch))
+            .await
+    }
+
+    /// Deletes exactly this Node object.
+    pub async fn delete_node(
+        &self,
+        name: &NodeName,
+        uid: &Uid,
+        proof: &Proof,
+    ) -> Result<(), Error> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let operation = format!("deleting node {name}");
+        tracing::info!(target: "audit", %name, uid = %uid, proof = proof.name(), "delete node");
+        let params = exactly(Some(uid.to_string()));
+        match self
+            .kubernetes(operation, api.delete(name.as_str(), &params))
+            .await
+        {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks one pod to leave, through the eviction subresource, with the pod's own grace period.
+    pub async fn evict(&self, pod: &PodKey, uid: &Uid) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        let operation = format!("evicting pod {pod}");
+        let params = EvictParams {
+            delete_options: Some(exactly(Some(uid.to_string()))),
+            ..EvictParams::default()
+        };
+        match self
+            .kubernetes(operation, api.evict(&pod.name, &params))
+            .await
+        {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn patch<K>(&self, seen: &K, mut change: Value, status: bool) -> Result<K, Error>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + fmt::Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        let (namespace, name) = names(seen);
+        if let Some(object) = change.as_object_mut() {
+            let metadata = object.entry("metadata").or_insert_with(|| json!({}));
+            metadata["uid"] = json!(seen.meta().uid);
+            metadata["resourceVersion"] = json!(seen.meta().resource_version);
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let part = if status { "status of " } else { "" };
+        let operation = format!("writing {part}{} {namespace}/{name}", K::kind(&()));
+        let patch = Patch::Merge(change);
+        if status {
+            self.kubernetes(operation, api.patch_status(&name, &params(), &patch))
+                .await
+        } else {
+            self.kubernetes(operation, api.patch(&name, &params(), &patch))
+                .await
+        }
+    }
+
+    async fn kubernetes<T>(
+        &self,
+        operation: String,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
+        let remaining = self.check(&operation)?;
+        let limit = remaining.min(KUBERNETES_TIMEOUT);
+        tracing::debug!(target: "audit", operation, epoch = self.epoch(), "write");
+        match self.clock.timeout(limit, call).await {
+            Err(_) => Err(Error::Timeout { operation, limit }),
+            Ok(Err(error)) => Err(Error::from_kube(operation, error)),
+            Ok(Ok(value)) => Ok(value),
+        }
+    }
+
+    fn check(&self, operation: &str) -> Result<Duration, Error> {
+        self.guard.check().map_err(|source| {
+            self.metrics.effect_refused();
+            Error::NotLeading {
+                operation: operation.to_owned(),
+                source,
+            }
+        })
+    }
+
+    // === The cloud ===
+
+    /// Makes the pool of a size exist.
+    pub async fn ensure_pool(&self, request: &PoolRequest) -> Result<Pool, Error> {
+        self.check("making a pool")?;
+        let call = self.cloud.call(CLOUD_TIMEOUT);
+        tracing::info!(
+            target: "audit",
+            request_id = %call.request_id,
+            pool = request.name,
+            size = %request.size,
+            "ensure pool"
+        );
+        Ok(self.cloud.provider().ensure_pool(&call, request).await?)
+    }
+
+    /// Buys one machine: exactly one creating request. The intent is durable already.
+    pub async fn create_machine(&self, intent: &CreateIntent) -> Result<CreateOutcome, Error> {
+        self.check("creating a machine")?;
+        let call = self.cloud.call(CLOUD_TIMEOUT);
+        tracing::info!(
+            target: "audit",
+            request_id = %call.request_id,
+            operation = %intent.operation,
+            pool = %intent.pool,
+            size = %intent.size,
+            epoch = self.epoch(),
+            "create machine"
+        );
+        Ok(self.cloud.provider().create(&call, intent).await)
+    }
+
+    /// Deletes one machine, by identity, with the proof that it may go.
+    pub async fn delete_machine(
+        &self,
+        target: &DeleteTarget,
+        proof: &Proof,
+    ) -> Result<DeleteOutcome, Error> {
+        self.check("deleting a machine")?;
+        let call = self.cloud.call(CLOUD_TIMEOUT);
+        tracing::info!(
+            target: "audit",
+            request_id = %call.request_id,
+            instance = %target.instance,
+            hostname = %target.hostname,
+            proof = proof.name(),
+            epoch = self.epoch(),
+            "delete machine"
+        );
+        Ok(self.cloud.provider().delete(&call, target).await)
+    }
+}
+
+/// What the cloud is asked to record about a machine.
+#[must_use]
+pub fn spec_identity(instance: &InstanceId, numeric: Option<i64>, address: Option<&str>) -> Value {
+    let mut spec = json!({ "vpsieNodeIdentifier": instance.as_str() });
+    if let Some(numeric) = numeric {
+        spec["vpsieInstanceID"] = json!(numeric);
+    }
+    if let Some(address) = address {
+        spec["ipAddress"] = json!(address);
+    }
+    json!({ "spec": spec })
+}
+
+fn names<K: Resource>(object: &K) -> (String, String) {
+    (
+        object.meta().namespace.clone().unwrap_or_default(),
+        object.meta().name.clone().unwrap_or_default(),
+    )
+}
+
+fn post() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    }
+}
+
+fn exactly(uid: Option<String>) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid,
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    }
+}
+
+/// The merge patch that turns `old` into `new`; `None` when they are equal. Lists are replaced
+/// whole, keys that are gone become `null` (RFC 7396).
+#[must_use]
+pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        return (old != new).then(|| new.clone());
+    };
+    let mut patch = serde_json::Map::new();
+    for (key, value) in new {
+        let before = old.get(key).unwrap_or(&Value::Null);
+        if let Some(change) = merge_diff(before, value) {
+            patch.insert(key.clone(), change);
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+/// One owner of the effects of a term, shared by the loops.
+pub type SharedEffects = Arc<Effects>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_diff_names_only_what_changed_and_clears_what_is_gone() {
+        let old = json!({"phase": "Pending", "creation": {"attempt": 1}, "nodes": [1], "a": 1});
+        let new = json!({"phase": "Ready", "creation": {"attempt": 1}, "nodes": [1, 2]});
+        assert_eq!(
+            merge_diff(&old, &new),
+            Some(json!({"phase": "Ready", "nodes": [1, 2], "a": null}))
+        );
+        assert_eq!(merge_diff(&new, &new), None);
+    }
+}
