@@ -1,0 +1,79 @@
+//! Every label, annotation, taint and finalizer the product reads or writes.
+
+/// Label `"true"` on NodeGroups, VPSieNodes and Nodes: without exactly this value a NodeGroup is
+/// ignored (requirement G1).
+pub const MANAGED: &str = "autoscaler.vpsie.com/managed";
+/// Label on VPSieNodes and Nodes: the NodeGroup's name.
+pub const NODE_GROUP: &str = "autoscaler.vpsie.com/nodegroup";
+/// Label on Nodes: the NodeGroup's namespace, so that equal names stay apart (requirement G2).
+pub const NODE_GROUP_NAMESPACE: &str = "autoscaler.vpsie.com/nodegroup-namespace";
+/// Label on Nodes: the VPSieNode's name.
+pub const VPSIE_NODE: &str = "autoscaler.vpsie.com/vpsienode";
+/// Label on Nodes: the datacenter, as the group names it.
+pub const DATACENTER: &str = "autoscaler.vpsie.com/datacenter";
+/// Label on Nodes: the offering, as the group names it.
+pub const OFFERING: &str = "autoscaler.vpsie.com/offering";
+/// Label `"true"` on Nodes, set by users: never scaled down.
+pub const SCALE_DOWN_DISABLED_LABEL: &str = "autoscaler.vpsie.com/scale-down-disabled";
+
+/// Annotation `"true"` on Nodes, set by users: never scaled down.
+pub const PROTECTED: &str = "autoscaler.vpsie.com/protected";
+/// Annotation `"disabled"` on Nodes, set by users: never scaled down.
+pub const SCALE_DOWN: &str = "autoscaler.vpsie.com/scale-down";
+/// Annotation on Nodes, set by users: `HH:MM-HH:MM` in which scale-down is allowed.
+pub const SCALE_DOWN_ALLOWED_HOURS: &str = "autoscaler.vpsie.com/scale-down-allowed-hours";
+/// Annotation on Nodes and VPSieNodes: why the machine was bought.
+pub const CREATION_REASON: &str = "autoscaler.vpsie.com/creation-reason";
+/// Annotation on Nodes: the machine's identity at the cloud.
+pub const VPS_ID: &str = "autoscaler.vpsie.com/vps-id";
+/// Annotation on VPSieNodes of the predecessor: a create request was sent.
+pub const CREATION_REQUESTED: &str = "autoscaler.vpsie.com/creation-requested";
+/// Annotation on Nodes: the keys of labels, annotations and taints that the group put there, so
+/// that they can be taken away again when the group drops them.
+pub const APPLIED: &str = "autoscaler.vpsie.com/applied";
+/// Annotation `"true"` on Nodes: the startup taints were put on once.
+pub const STARTUP_TAINTS_APPLIED: &str = "autoscaler.vpsie.com/startup-taints-applied";
+/// Annotation on Nodes: our cordon; the UID of the VPSieNode that is being removed.
+pub const CORDONED_BY: &str = "autoscaler.vpsie.com/cordoned-by";
+/// Taint `NoSchedule` on a node that is being removed.
+pub const REMOVING_TAINT: &str = "autoscaler.vpsie.com/removing";
+
+/// Cluster Autoscaler's annotation `"true"` on Nodes: never scaled down.
+pub const CA_SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
+/// Karpenter's annotation `"true"` on Nodes: never disrupted.
+pub const KARPENTER_DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
+
+/// Finalizer of NodeGroups.
+pub const NODE_GROUP_FINALIZER: &str = "nodegroup.autoscaler.vpsie.com/finalizer";
+/// Finalizer of VPSieNodes.
+pub const VPSIE_NODE_FINALIZER: &str = "vpsienode.autoscaler.vpsie.com/finalizer";
+
+/// Kubernetes' label of the instance type; set where absent, never overwritten.
+pub const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
+/// Kubernetes' label of the region; set where absent, never overwritten.
+pub const REGION: &str = "topology.kubernetes.io/region";
+/// Kubernetes' label of the zone; set where absent, never overwritten.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Kubernetes' label of the host name.
+pub const HOSTNAME: &str = "kubernetes.io/hostname";
+/// Kubernetes' label of the operating system.
+pub const OS: &str = "kubernetes.io/os";
+/// Kubernetes' label of the architecture.
+pub const ARCH: &str = "kubernetes.io/arch";
+/// Both spellings of the control-plane role label.
+pub const CONTROL_PLANE_ROLES: [&str; 2] = [
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/master",
+];
+
+/// Values of [`CREATION_REASON`].
+pub mod creation_reason {
+    /// Pods were pending or utilization was high.
+    pub const METRICS: &str = "metrics";
+    /// The group was below its minimum.
+    pub const INITIAL: &str = "initial";
+    /// A person asked for it.
+    pub const MANUAL: &str = "manual";
+    /// The rebalancer replaced another node.
+    pub const REBALANCE: &str = "rebalance";
+}
