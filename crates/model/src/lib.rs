@@ -6,13 +6,27 @@
 
 pub mod ids;
 pub mod machine;
+pub mod node;
 pub mod offering;
+pub mod pod;
 pub mod price;
+pub mod quantity;
+pub mod resources;
+pub mod selector;
+pub mod snapshot;
 
 pub use ids::{
     ClusterId, DatacenterId, GroupKey, Hostname, InstanceId, NodeName, OfferingId, OperationId,
     PodKey, SizeId, Uid,
 };
 pub use machine::{Instance, InstancePhase, Observation, Pool, PoolId, Resolution, Role};
+pub use node::{Node, NodeShape};
 pub use offering::Offering;
+pub use pod::{Pod, PodRole, PodState, SchedulingClass, UnevaluatedRule};
 pub use price::HourlyPrice;
+pub use quantity::{Quantity, QuantityError};
+pub use resources::Resources;
+pub use selector::{
+    Labels, NodeSelectorTerm, Operator, Requirement, Taint, TaintEffect, Toleration,
+};
+pub use snapshot::{ClusterSnapshot, NodeState};

@@ -1,0 +1,119 @@
+//! Pods, split into what equal pods share ([`SchedulingClass`]) and what is each one's own.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    NodeName, PodKey, Resources, Uid,
+    selector::{NodeSelectorTerm, Requirement, Toleration},
+};
+
+/// A rule of a pod that this version does not evaluate. Such a pod is left alone: no machine is
+/// bought on a guess.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum UnevaluatedRule {
+    /// Required pod affinity or anti-affinity.
+    InterPodAffinity,
+    /// A topology spread constraint that must hold.
+    PodTopologySpread,
+    /// A port of the host.
+    NodePorts,
+    /// A volume that depends on where the pod runs.
+    Volumes,
+    /// A claim for a device.
+    ResourceClaims,
+}
+
+impl UnevaluatedRule {
+    /// The name of kube-scheduler's plugin that evaluates it.
+    #[must_use]
+    pub const fn plugin(self) -> &'static str {
+        match self {
+            Self::InterPodAffinity => "InterPodAffinity",
+            Self::PodTopologySpread => "PodTopologySpread",
+            Self::NodePorts => "NodePorts",
+            Self::Volumes => "VolumeBinding",
+            Self::ResourceClaims => "DynamicResources",
+        }
+    }
+}
+
+/// Everything that decides where a pod can run; equal for all replicas of a workload.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct SchedulingClass {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// Requests: the larger of the running sum and the start-up peak, plus overhead; one pod.
+    pub requests: Resources,
+    /// `spec.nodeSelector`, as requirements.
+    pub node_selector: Vec<Requirement>,
+    /// Required node affinity: one of these terms; `None` where there is none (an empty list
+    /// matches nothing).
+    pub required_terms: Option<Vec<NodeSelectorTerm>>,
+    /// Tolerations.
+    pub tolerations: Vec<Toleration>,
+    /// `spec.nodeName` of a pod that is not bound by the scheduler (DaemonSet templates).
+    pub node_name: Option<NodeName>,
+    /// Priority.
+    pub priority: i32,
+    /// Rules that are not evaluated.
+    pub unevaluated: BTreeSet<UnevaluatedRule>,
+    /// Something in the pod cannot be understood: what.
+    pub defect: Option<Arc<str>>,
+}
+
+/// Who looks after a pod, as far as removal is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum PodRole {
+    /// An ordinary pod.
+    Ordinary,
+    /// Of a DaemonSet: one per node, leaves with it.
+    DaemonSet,
+    /// A static pod's mirror: leaves with its node.
+    Mirror,
+}
+
+/// Where a pod stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PodState {
+    /// The scheduler could not place it, since then.
+    Unschedulable(Timestamp),
+    /// Not bound, and the scheduler has not given up on it (or it is gated).
+    Waiting,
+    /// Bound to a node.
+    Bound(NodeName),
+}
+
+/// One pod that has not finished.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its name.
+    pub key: PodKey,
+    /// Its identity.
+    pub uid: Uid,
+    /// What it shares with its equals.
+    pub class: Arc<SchedulingClass>,
+    /// Where it stands.
+    pub state: PodState,
+    /// Who looks after it.
+    pub role: PodRole,
+    /// Its deletion was asked for.
+    pub terminating: bool,
+    /// `status.nominatedNodeName`: the scheduler is making room for it there.
+    pub nominated: Option<NodeName>,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+}
+
+impl Pod {
+    /// The node it is bound to.
+    #[must_use]
+    pub const fn node(&self) -> Option<&NodeName> {
+        match &self.state {
+            PodState::Bound(node) => Some(node),
+            PodState::Unschedulable(_) | PodState::Waiting => None,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Kubernetes' `resource.Quantity`: exact, to a billionth, with the suffixes of the API.
+//!
+//! Source of the rules: `k8s.io/apimachinery/pkg/api/resource`: amounts finer than a billionth are
+//! rounded up, amounts beyond a signed 64-bit integer are capped.
+
+use std::fmt;
+
+/// An amount in billionths of a unit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Quantity {
+    nano: i128,
+}
+
+/// Text that is no quantity.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{text:?} is not a quantity")]
+pub struct QuantityError {
+    /// The text, cut to 64 characters.
+    pub text: String,
+}
+
+const NANO: i128 = 1_000_000_000;
+const MAX: i128 = i64::MAX as i128 * NANO;
+/// No quantity of the API is longer; longer text is refused unread.
+const MAX_LENGTH: usize = 64;
+
+impl Quantity {
+    /// Reads a quantity as the API writes it: `100m`, `1.5Gi`, `2e3`, `12E`, `0.5`.
+    pub fn parse(text: &str) -> Result<Self, QuantityError> {
+        let error = || QuantityError {
+            text: text.chars().take(MAX_LENGTH).collect(),
+        };
+        if text.is_empty() || text.len() > MAX_LENGTH || !text.is_ascii() {
+            return Err(error());
+        }
+        let (negative, rest) = match text.as_bytes()[0] {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let digits_end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (number, suffix) = rest.split_at(digits_end);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return Err(error());
+        }
+        let scale = Scale::parse(suffix).ok_or_else(error)?;
+        let nano = amount(whole, fraction, scale);
+        Ok(Self {
+            nano: if negative { -nano } else { nano },
+        })
+    }
+
+    /// Thousandths of a unit, rounded up (away from zero for what is left of one).
+    #[must_use]
+    pub fn milli_ceil(self) -> i64 {
+        clamp(ceil_div(self.nano, NANO / 1000))
+    }
+
+    /// Whole units, rounded up.
+    #[must_use]
+    pub fn value_ceil(self) -> i64 {
+        clamp(ceil_div(self.nano, NANO))
+    }
+}
+
+/// How many times its number a suffix stands for.
+#[derive(Clone, Copy)]
+enum Scale {
+    /// Ten to this power.
+    Ten(i32),
+    /// Two to this power.
+    Two(u32),
+}
+
+impl Scale {
+    fn parse(suffix: &str) -> Option<Self> {
+        Some(match suffix {
+            "" => Self::Ten(0),
+            "n" => Self::Ten(-9),
+            "u" => Self::Ten(-6),
+            "m" => Self::Ten(-3),
+            "k" => Self::Ten(3),
+            "M" => Self::Ten(6),
+            "G" => Self::Ten(9),
+            "T" => Self::Ten(12),
+            "P" => Self::Ten(15),
+            "E" => Self::Ten(18),
+            "Ki" => Self::Two(10),
+            "Mi" => Self::Two(20),
+            "Gi" => Self::Two(30),
+            "Ti" => Self::Two(40),
+            "Pi" => Self::Two(50),
+            "Ei" => Self::Two(60),
+            exponent => {
+                let power = exponent.strip_prefix(['e', 'E'])?;
+                let digits = power.trim_start_matches(['+', '-']);
+                if digits.is_empty() || power.len() - digits.len() > 1 || digits.len() > 3 {
+                    return None;
+                }
+                Self::Ten(power.parse().ok()?)
+            }
+        })
+    }
+}
+
+/// The absolute amount in billionths, rounded up, capped.
+fn amount(whole: &str, fraction: &str, scale: Scale) -> i128 {
+    let digits: String = [whole, fraction].concat();
+    let digits = digits.trim_start_matches('0');
+    if digits.is_empty() {
+        return 0;
+    }
+    let mantissa: Option<i128> = digits.parse().ok();
+    let places = i32::try_from(fraction.len()).unwrap_or(i32::MAX);
+    let (power_of_ten, factor) = match scale {
+        Scale::Ten(power) => (power.saturating_sub(places).saturating_add(9), 1),
+        Scale::Two(power) => (9 - places, 1_i128 << power),
+    };
+    let scaled = mantissa.and_then(|mantissa| {
+        let mantissa = mantissa.checked_mul(factor)?;
+        if power_of_ten >= 0 {
+            mantissa.checked_mul(10_i128.checked_pow(power_of_ten.unsigned_abs())?)
+        } else {
+            match 10_i128.checked_pow(power_of_ten.unsigned_abs()) {
+                Some(divisor) => Some(ceil_div(mantissa, divisor)),
+                // Finer than anything representable: what is left of it counts as one billionth.
+                None => Some(1),
+            }
+        }
+    });
+    scaled.unwrap_or(MAX).min(MAX)
+}
+
+fn ceil_div(value: i128, divisor: i128) -> i128 {
+    let quotient = value / divisor;
+    if value % divisor > 0 {
+        quotient + 1
+    } else {
+        quotient
+    }
+}
+
+fn clamp(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value > 0 { i64::MAX } else { i64::MIN })
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, suffix) in [(NANO, ""), (NANO / 1000, "m"), (1000, "u"), (1, "n")] {
+            if self.nano % unit == 0 {
+                return write!(f, "{}{suffix}", self.nano / unit);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn milli(text: &str) -> i64 {
+        Quantity::parse(text).unwrap().milli_ceil()
+    }
+
+    fn value(text: &str) -> i64 {
+        Quantity::parse(text).unwrap().value_ceil()
+    }
+
+    #[test]
+    fn quantities_mean_what_kubernetes_says() {
+        assert_eq!(milli("100m"), 100);
+        assert_eq!(milli("0.5"), 500);
+        assert_eq!(milli(".5"), 500);
+        assert_eq!(milli("2"), 2000);
+        assert_eq!(value("1.5Gi"), 1_610_612_736);
+        assert_eq!(value("1Ei"), 1_i64 << 60);
+        assert_eq!(value("2e3"), 2000);
+        assert_eq!(value("2E3"), 2000);
+        assert_eq!(value("5E"), 5_000_000_000_000_000_000);
+        assert_eq!(value("1.5e-1"), 1);
+        assert_eq!(milli("1n"), 1);
+        assert_eq!(value("-1500m"), -1);
+        assert_eq!(value("128974848000m"), 128_974_848);
+    }
+
+    #[test]
+    fn amounts_beyond_64_bits_are_capped_and_dust_is_rounded_up() {
+        assert_eq!(value("12E"), i64::MAX);
+        assert_eq!(value("8Ei"), i64::MAX);
+        assert_eq!(value("1e30"), i64::MAX);
+        assert_eq!(value("1e999"), i64::MAX);
+        assert_eq!(value("1e-30"), 1);
+    }
+
+    #[test]
+    fn text_that_is_no_quantity_is_refused() {
+        for text in [
+            "", "m", "1.2.3", "1x", "--1", "1e", "1e+", "e3", "1 Gi", "1GiB", "٣", "1ee3", ".", "+",
+        ] {
+            assert!(Quantity::parse(text).is_err(), "{text:?}");
+        }
+        assert!(Quantity::parse(&"9".repeat(65)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in ".{0,80}") {
+            let _ = Quantity::parse(&text);
+        }
+
+        #[test]
+        fn printing_and_reading_is_the_identity(nano in -1_000_000_000_000_000_000_i128..1_000_000_000_000_000_000) {
+            let quantity = Quantity { nano };
+            prop_assert_eq!(Quantity::parse(&quantity.to_string()).unwrap(), quantity);
+        }
+    }
+}
