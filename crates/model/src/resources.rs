@@ -31,8 +31,8 @@ impl Resources {
         self.combine(other, i64::saturating_sub);
     }
 
-    /// The larger amount of each resource.
-    pub fn max(&mut self, other: &Self) {
+    /// Raises each amount to at least that of `other`.
+    pub fn raise_to(&mut self, other: &Self) {
         self.combine(other, i64::max);
     }
 

@@ -231,7 +231,9 @@ mod tests {
             effect,
         };
         assert!(toleration("", true, "", None).tolerates(&taint));
-        assert!(toleration("dedicated", false, "web", Some(TaintEffect::NoSchedule)).tolerates(&taint));
+        assert!(
+            toleration("dedicated", false, "web", Some(TaintEffect::NoSchedule)).tolerates(&taint)
+        );
         assert!(!toleration("dedicated", false, "db", None).tolerates(&taint));
         assert!(!toleration("dedicated", true, "", Some(TaintEffect::NoExecute)).tolerates(&taint));
         assert!(!toleration("", false, "web", None).tolerates(&taint));

@@ -124,10 +124,9 @@ impl ClusterSnapshot {
                     true
                 }
                 Some(Undo::RemoveNode(name)) => self.nodes.remove(&name).is_some(),
-                Some(Undo::RestoreNode(state)) => self
-                    .nodes
-                    .insert(state.node.name.clone(), *state)
-                    .is_none(),
+                Some(Undo::RestoreNode(state)) => {
+                    self.nodes.insert(state.node.name.clone(), *state).is_none()
+                }
                 None => break,
             };
         }

@@ -2,5 +2,8 @@
 //!
 //! No I/O, no clock, no randomness: the same input gives the same bytes.
 
+pub mod audit;
 pub mod lifecycle;
+pub mod reason;
 pub mod removal;
+pub mod scale_up;

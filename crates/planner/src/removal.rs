@@ -129,7 +129,12 @@ fn empty_the_node(
             return abort(result, None, "the node disappeared");
         }
         NodeView::Absent { fresh: true } => {
-            return go(result, RemovalStep::DeletingMachine, now, "no node to delete");
+            return go(
+                result,
+                RemovalStep::DeletingMachine,
+                now,
+                "no node to delete",
+            );
         }
     };
     if !node.fresh {
@@ -344,7 +349,10 @@ fn settle_open_request(
             result,
             RemovalStep::Gone,
             now,
-            &format!("{} machines could have been meant; none was touched", machines.len()),
+            &format!(
+                "{} machines could have been meant; none was touched",
+                machines.len()
+            ),
         ),
         Some(Resolution::StillPending | Resolution::Ambiguous(_)) if settled => {
             go(result, RemovalStep::Gone, now, "no machine appeared");

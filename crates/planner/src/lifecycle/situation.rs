@@ -206,12 +206,7 @@ fn age(since: Timestamp, now: Timestamp) -> Duration {
 }
 
 /// May the machine be asked for now?
-fn asking(
-    record: &Record,
-    observed: &Observation,
-    now: Timestamp,
-    policy: &Policy,
-) -> Situation {
+fn asking(record: &Record, observed: &Observation, now: Timestamp, policy: &Policy) -> Situation {
     let create = &observed.create;
     if overdue(record, now, policy) {
         let message = record
@@ -244,7 +239,11 @@ fn asking(
 }
 
 fn overdue(record: &Record, now: Timestamp, policy: &Policy) -> bool {
-    older(record.provisioning_at, now, Some(policy.provisioning_timeout))
+    older(
+        record.provisioning_at,
+        now,
+        Some(policy.provisioning_timeout),
+    )
 }
 
 fn provisioning(
@@ -315,12 +314,7 @@ fn provisioning(
     }
 }
 
-fn joining(
-    record: &Record,
-    observed: &Observation,
-    now: Timestamp,
-    policy: &Policy,
-) -> Situation {
+fn joining(record: &Record, observed: &Observation, now: Timestamp, policy: &Policy) -> Situation {
     if let CloudView::Seen {
         machine: MachineView::Missing { since, sightings },
         ..

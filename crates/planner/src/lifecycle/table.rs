@@ -59,12 +59,8 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
         // A removal, once begun, goes on whatever the phase.
         (P::Failed | P::Terminating | P::Deleting, S::Removing) => (phase, A::AdvanceRemoval),
         (_, S::Removing) => (phase, A::AdvanceRemoval),
-        (P::Failed, S::DeletionRequested) => {
-            (P::Failed, A::StartRemoval(RemovalCause::Deleted))
-        }
-        (_, S::DeletionRequested) => {
-            (P::Terminating, A::StartRemoval(RemovalCause::Deleted))
-        }
+        (P::Failed, S::DeletionRequested) => (P::Failed, A::StartRemoval(RemovalCause::Deleted)),
+        (_, S::DeletionRequested) => (P::Terminating, A::StartRemoval(RemovalCause::Deleted)),
         (P::Failed, S::KeepingEvidence) => (P::Failed, A::Wait),
         (P::Failed | P::Terminating | P::Deleting, S::GivenUp) => {
             (phase, A::StartRemoval(RemovalCause::Failed))
@@ -99,10 +95,9 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
         (P::Provisioned | P::Joining, S::JoiningOverdue(_)) => {
             (P::Failed, A::StartRemoval(RemovalCause::Failed))
         }
-        (
-            P::Provisioning | P::Provisioned | P::Joining | P::Ready,
-            S::MachineVanished,
-        ) => (P::Failed, A::StartRemoval(RemovalCause::Failed)),
+        (P::Provisioning | P::Provisioned | P::Joining | P::Ready, S::MachineVanished) => {
+            (P::Failed, A::StartRemoval(RemovalCause::Failed))
+        }
 
         // In service.
         (P::Ready, S::NodeBare) => (P::Ready, A::ApplyMetadata),
@@ -118,9 +113,8 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
 /// happen.
 #[must_use]
 pub fn markdown() -> String {
-    let mut text = String::from(
-        "| Phase | Situation | Next phase | Action |\n| --- | --- | --- | --- |\n",
-    );
+    let mut text =
+        String::from("| Phase | Situation | Next phase | Action |\n| --- | --- | --- | --- |\n");
     for phase in Phase::ALL {
         for situation in Situation::examples() {
             let (next, action) = transition(phase, &situation);

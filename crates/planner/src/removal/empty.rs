@@ -266,7 +266,9 @@ fn refusals(input: &Input, candidate: &Candidate) -> Vec<Refusal> {
             .ok()
             .filter(|until| *until > input.now)
     };
-    if let Some(until) = group.last_scaled_at.and_then(|at| until(at, group.cooldown))
+    if let Some(until) = group
+        .last_scaled_at
+        .and_then(|at| until(at, group.cooldown))
         && !candidate.removing
     {
         refusals.push(Refusal::CooldownActive { until });
@@ -275,7 +277,10 @@ fn refusals(input: &Input, candidate: &Candidate) -> Vec<Refusal> {
         Some(Some(until)) => refusals.push(Refusal::NodeTooYoung { until }),
         Some(None) => {}
         None => refusals.push(Refusal::NodeTooYoung {
-            until: input.now.saturating_add(group.cooldown).unwrap_or(input.now),
+            until: input
+                .now
+                .saturating_add(group.cooldown)
+                .unwrap_or(input.now),
         }),
     }
     if candidate.pods.is_empty() {

@@ -1,0 +1,243 @@
+//! How many machines of which kind to buy for the pods that cannot be scheduled.
+//!
+//! The whole deficit is planned at once over all groups: room that is free now, then machines on
+//! their way, then new ones at the lowest price (requirements D2, D3, D9). The plan leaves no
+//! choice to whoever carries it out; the report says for every pod where it goes or why not.
+
+mod pack;
+mod template;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use model::{
+    ClusterSnapshot, GroupKey, HourlyPrice, Labels, NodeName, Offering, OfferingId, Pod, PodKey,
+    PodState, Resources, SchedulingClass, Taint,
+};
+use serde::{Deserialize, Serialize};
+
+pub use template::{Reserve, template};
+
+use crate::reason::PodReason;
+
+/// An offering a group may buy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// The offering.
+    pub offering: Offering,
+    /// What Ready nodes of this group and offering really offer to pods, where there are any.
+    pub learned: Option<Resources>,
+    /// Not to be asked for before then, and why.
+    pub backoff: Option<(Timestamp, String)>,
+}
+
+/// A machine that was decided on and does not serve yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InFlight {
+    /// The VPSieNode's name.
+    pub machine: String,
+    /// Its offering.
+    pub offering: OfferingId,
+    /// Its Node, where it has joined already (its own shape is not to be relied on yet).
+    pub node: Option<NodeName>,
+}
+
+/// A managed group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// Its key.
+    pub key: GroupKey,
+    /// `spec.minNodes`.
+    pub min_nodes: u32,
+    /// `spec.maxNodes`.
+    pub max_nodes: u32,
+    /// Machines that exist or may exist, whatever their state: what `max_nodes` bounds.
+    pub existing: u32,
+    /// Machines that serve or will: what `min_nodes` asks for.
+    pub serving: u32,
+    /// Those of them that do not serve yet.
+    pub in_flight: Vec<InFlight>,
+    /// What it may buy, in the user's order.
+    pub choices: Vec<Choice>,
+    /// `spec.preferredInstanceType`.
+    pub preferred: Option<OfferingId>,
+    /// Labels of its Nodes.
+    pub labels: Labels,
+    /// Taints of its Nodes.
+    pub taints: Vec<Taint>,
+    /// Taints that are gone once a Node serves.
+    pub startup_taints: Vec<Taint>,
+    /// The datacenter.
+    pub datacenter: Arc<str>,
+    /// `scaleUpPolicy.enabled`.
+    pub enabled: bool,
+    /// Its deletion was asked for.
+    pub deleting: bool,
+    /// What makes it unusable.
+    pub invalid: Option<String>,
+}
+
+/// Limits of the whole cluster and of what counts as a trigger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Most workers of all groups together; `None` without a limit.
+    pub max_workers: Option<u32>,
+    /// Pods of lower priority buy nothing.
+    pub priority_cutoff: i32,
+    /// How long a pod must have been unschedulable.
+    pub grace: Duration,
+    /// What the system keeps of a machine, until Ready nodes have shown better.
+    pub reserve: Reserve,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_workers: None,
+            priority_cutoff: -10,
+            grace: Duration::ZERO,
+            reserve: Reserve::default(),
+        }
+    }
+}
+
+/// Everything the plan rests on.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The present instant.
+    pub now: Timestamp,
+    /// The nodes, what is on them, and the pods that wait.
+    pub snapshot: ClusterSnapshot,
+    /// Nodes that are being removed: their room does not count.
+    pub leaving: BTreeSet<NodeName>,
+    /// The managed groups, by key.
+    pub groups: Vec<Group>,
+    /// The pods of each DaemonSet: they take their share of every node they fit.
+    pub daemon_sets: Vec<Arc<SchedulingClass>>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// Why machines are bought.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Cause {
+    /// For pods that cannot be scheduled.
+    PendingPods,
+    /// To reach `minNodes`.
+    MinNodes,
+}
+
+/// Machines to buy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Create {
+    /// For this group.
+    pub group: GroupKey,
+    /// Of this offering.
+    pub offering: OfferingId,
+    /// So many.
+    pub count: u32,
+    /// Why.
+    pub cause: Cause,
+    /// The price of one, where known.
+    pub price: Option<HourlyPrice>,
+    /// The pods each machine is bought for: one list per machine.
+    pub pods: Vec<Vec<PodKey>>,
+}
+
+/// What to do: nothing else, and in this order.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// Sorted by group, offering and cause.
+    pub create: Vec<Create>,
+}
+
+impl Plan {
+    /// How many machines in all.
+    #[must_use]
+    pub fn machines(&self) -> u32 {
+        self.create.iter().map(|create| create.count).sum()
+    }
+}
+
+/// Where a pod goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Placement {
+    /// Onto a node that is there.
+    Existing(NodeName),
+    /// Onto a machine that is on its way (its VPSieNode).
+    InFlight(String),
+    /// Onto a new machine.
+    New(GroupKey, OfferingId),
+    /// Nowhere.
+    Left(PodReason),
+}
+
+/// What was found for every pod that waits.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// By pod.
+    pub pods: BTreeMap<PodKey, Placement>,
+    /// The smallest number of machines that could hold the pods new ones are bought for, by the
+    /// volume of each resource alone on the largest template.
+    pub volume_bound: u32,
+    /// When something that holds pods back ends by itself.
+    pub look_again_at: Option<Timestamp>,
+}
+
+/// Plans the whole deficit.
+#[must_use]
+pub fn plan(input: &Input) -> (Plan, Report) {
+    let mut report = Report::default();
+    let pending = triggers(input, &mut report);
+    let mut packing = pack::Packing::new(input);
+    packing.reach_minimums();
+    packing.place(&pending, &mut report);
+    (packing.into_plan(), report)
+}
+
+/// The pods that count, largest first so that the gaps they leave are filled by smaller ones.
+fn triggers(input: &Input, report: &mut Report) -> Vec<Arc<Pod>> {
+    let mut pending = Vec::new();
+    for pod in input.snapshot.waiting() {
+        let PodState::Unschedulable(since) = &pod.state else {
+            continue;
+        };
+        // A nominated pod waits for its victims, a terminating one for nothing.
+        if pod.terminating || pod.nominated.is_some() {
+            continue;
+        }
+        match refuse(input, pod, *since) {
+            Some(reason) => {
+                if let PodReason::GracePeriod { until } = &reason {
+                    report.look_again_at =
+                        Some(report.look_again_at.map_or(*until, |at| at.min(*until)));
+                }
+                report.pods.insert(pod.key.clone(), Placement::Left(reason));
+            }
+            None => pending.push(Arc::clone(pod)),
+        }
+    }
+    pending
+}
+
+fn refuse(input: &Input, pod: &Pod, since: Timestamp) -> Option<PodReason> {
+    if let Some(detail) = &pod.class.defect {
+        return Some(PodReason::PodInvalid {
+            detail: detail.to_string(),
+        });
+    }
+    if let Some(rule) = scheduling::unevaluated(&pod.class).next() {
+        return Some(PodReason::RuleNotEvaluated { rule });
+    }
+    if pod.class.priority < input.limits.priority_cutoff {
+        return Some(PodReason::PriorityBelowCutoff {
+            priority: pod.class.priority,
+        });
+    }
+    let until = since.saturating_add(input.limits.grace).unwrap_or(since);
+    (until > input.now).then_some(PodReason::GracePeriod { until })
+}

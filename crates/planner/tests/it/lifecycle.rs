@@ -1,0 +1,439 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use model::{
+    Hostname, Instance, InstanceId, InstancePhase, NodeName, PodKey, PoolId, Resolution, Role, Uid,
+};
+use planner::lifecycle::{
+    Action, CloudView, Cordon, CreateView, CreationState, Effect, FailureReason, Machine,
+    MachineView, NodeState, NodeView, Observation, Phase, Policy, PoolView, Record, Removal,
+    RemovalCause, RemovalStep, Situation, Transition, answered, step, transition,
+};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn observed() -> Observation {
+    Observation {
+        create: CreateView {
+            group_usable: true,
+            pool: PoolView::Ready(PoolId(7)),
+            blocked: false,
+            backoff_until: None,
+            baseline: BTreeSet::from([InstanceId::new("old")]),
+            baseline_at: Some(at(1000)),
+        },
+        cloud: CloudView::Unseen,
+        node: NodeView::Absent { fresh: true },
+        keep: None,
+    }
+}
+
+fn take(record: &Record, observed: &Observation, seconds: i64) -> Transition {
+    step(record, observed, at(seconds), &Policy::default())
+}
+
+fn instance() -> Instance {
+    Instance {
+        id: InstanceId::new("m1"),
+        numeric_id: None,
+        hostname: Hostname::new("node-1"),
+        addresses: vec![],
+        role: Role::Worker,
+        phase: InstancePhase::Running,
+        pool: None,
+        shape: None,
+        created_at: None,
+    }
+}
+
+fn seen(machine: MachineView, resolution: Option<Resolution>) -> CloudView {
+    CloudView::Seen {
+        started_at: at(5000),
+        resolution,
+        machine,
+    }
+}
+
+fn node(pods: usize, cordon: Cordon) -> NodeView {
+    NodeView::Present(NodeState {
+        name: NodeName::new("node-1"),
+        uid: Uid::new("u1"),
+        ready: true,
+        metadata_applied: true,
+        startup_taints_applied: true,
+        cordon,
+        pods: (0..pods)
+            .map(|i| {
+                (
+                    PodKey::new("default", format!("p{i}")),
+                    Uid::new(format!("{i}")),
+                )
+            })
+            .collect(),
+        fresh: true,
+    })
+}
+
+fn asked() -> Record {
+    take(&Record::new(), &observed(), 1000).record
+}
+
+fn ready() -> Record {
+    Record {
+        phase: Phase::Ready,
+        machine: Some(Machine {
+            instance: InstanceId::new("m1"),
+            hostname: Hostname::new("node-1"),
+        }),
+        node: Some(NodeName::new("node-1")),
+        provisioning_at: Some(at(1000)),
+        provisioned_at: Some(at(1100)),
+        joined_at: Some(at(1150)),
+        ready_at: Some(at(1160)),
+        ..Record::new()
+    }
+}
+
+#[test]
+fn the_intent_is_in_the_record_before_the_request_is_an_effect() {
+    let transition = take(&Record::new(), &observed(), 1000);
+    assert_eq!(
+        transition.effect,
+        Some(Effect::CreateMachine { pool: PoolId(7) })
+    );
+    let creation = transition.record.creation.unwrap();
+    assert_eq!(creation.state, CreationState::Intended);
+    assert_eq!(creation.baseline, BTreeSet::from([InstanceId::new("old")]));
+    assert_eq!(transition.record.phase, Phase::Provisioning);
+}
+
+#[test]
+fn an_intent_found_without_an_answer_is_never_asked_for_again_before_the_quarantine() {
+    let transition = take(&asked(), &observed(), 1001);
+    assert_eq!(transition.situation, Situation::AnswerLost);
+    assert_eq!(transition.effect, None);
+    let record = transition.record;
+    assert_eq!(
+        record.creation.as_ref().unwrap().state,
+        CreationState::Unknown
+    );
+    let mut observed = observed();
+    observed.cloud = seen(MachineView::NotBound, Some(Resolution::StillPending));
+    assert_eq!(take(&record, &observed, 1200).effect, None);
+    observed.cloud = seen(MachineView::NotBound, Some(Resolution::ProvenAbsent));
+    observed.create.baseline_at = Some(at(1400));
+    let again = take(&record, &observed, 1400);
+    assert_eq!(
+        again.effect,
+        Some(Effect::CreateMachine { pool: PoolId(7) })
+    );
+    let creation = again.record.creation.unwrap();
+    assert_eq!(creation.attempt, 2);
+    assert_eq!(
+        creation.baseline,
+        BTreeSet::from([InstanceId::new("old")]),
+        "the first baseline"
+    );
+}
+
+#[test]
+fn nothing_is_asked_for_while_something_forbids_it() {
+    let cases: [(fn(&mut Observation), &str); 6] = [
+        (|o| o.create.group_usable = false, "GroupUnusable"),
+        (|o| o.create.backoff_until = Some(at(9999)), "BackingOff"),
+        (|o| o.create.blocked = true, "PoolBlocked"),
+        (|o| o.create.baseline_at = None, "BaselineStale"),
+        (|o| o.create.baseline_at = Some(at(900)), "BaselineStale"),
+        (|o| o.create.pool = PoolView::Missing, "PoolMissing"),
+    ];
+    for (change, name) in cases {
+        let mut observed = observed();
+        change(&mut observed);
+        let transition = take(&Record::new(), &observed, 1000);
+        assert_eq!(transition.situation.name(), name);
+        assert!(
+            !matches!(transition.effect, Some(Effect::CreateMachine { .. })),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_for_good_fails_the_machine_and_leaves_nothing_to_remove() {
+    let refused = planner::lifecycle::Asked::Refused {
+        reason: FailureReason::CapacityLimitReached,
+        message: "limit 5".into(),
+    };
+    let failed = answered(&asked(), &refused, at(1001));
+    assert_eq!(failed.phase, Phase::Failed);
+    assert!(!failed.may_be_billed());
+}
+
+#[test]
+fn a_machine_that_never_joins_is_removed_at_once_and_its_evidence_kept_until_the_ttl() {
+    let mut record = ready();
+    record.phase = Phase::Joining;
+    record.node = None;
+    record.joined_at = None;
+    let mut observed = observed();
+    observed.cloud = seen(MachineView::Listed(instance()), None);
+    let late = take(&record, &observed, 1100 + 15 * 60);
+    assert_eq!(late.record.phase, Phase::Failed);
+    assert_eq!(
+        late.record.failure.as_ref().unwrap().reason,
+        FailureReason::JoiningTimeout
+    );
+    let next = take(&late.record, &observed, 2001);
+    let delete = take(&next.record, &observed, 2002);
+    let Some(Effect::DeleteMachine { proof, .. }) = delete.effect else {
+        panic!("{delete:?}");
+    };
+    assert_eq!(proof.name(), "NeverJoined");
+    observed.cloud = seen(
+        MachineView::Missing {
+            since: Duration::from_secs(31),
+            sightings: 2,
+        },
+        None,
+    );
+    let gone = take(&delete.record, &observed, 2100).record;
+    assert_eq!(gone.removal.as_ref().unwrap().step, RemovalStep::Gone);
+    assert!(!gone.may_be_billed());
+    assert_eq!(
+        take(&gone, &observed, 2200).situation,
+        Situation::KeepingEvidence
+    );
+    let over = take(&gone, &observed, 2000 + 30 * 60);
+    assert_eq!(over.effect, Some(Effect::DeleteRecord));
+}
+
+fn removing(cause: RemovalCause, step: RemovalStep) -> Record {
+    Record {
+        removal: Some(Removal {
+            step,
+            ..Removal::new(cause, at(2000))
+        }),
+        ..ready()
+    }
+}
+
+#[test]
+fn an_empty_node_goes_cordon_settle_node_machine_and_only_then_is_gone() {
+    let mut observed = observed();
+    observed.node = node(0, Cordon::None);
+    let mut record = removing(RemovalCause::Empty, RemovalStep::Cordoning);
+    let cordon = take(&record, &observed, 2000);
+    assert!(matches!(cordon.effect, Some(Effect::Cordon { .. })));
+    observed.node = node(0, Cordon::Ours);
+    record = take(&cordon.record, &observed, 2001).record;
+    assert_eq!(record.removal.as_ref().unwrap().step, RemovalStep::Settling);
+    assert_eq!(
+        take(&record, &observed, 2003).effect,
+        None,
+        "still settling"
+    );
+    let decided = take(&record, &observed, 2007);
+    assert_eq!(decided.effect, Some(Effect::DeleteRecord));
+    assert_eq!(decided.record.phase, Phase::Terminating);
+    record = decided.record;
+    assert_eq!(
+        take(&record, &observed, 2008).effect,
+        Some(Effect::DeleteRecord),
+        "until it is durable"
+    );
+    record.deletion_requested = true;
+    let Some(Effect::DeleteNode { proof, .. }) = take(&record, &observed, 2009).effect else {
+        panic!()
+    };
+    assert_eq!(proof.name(), "Drained");
+    observed.node = NodeView::Absent { fresh: true };
+    record = take(&record, &observed, 2010).record;
+    assert_eq!(record.phase, Phase::Deleting);
+    observed.cloud = seen(MachineView::Listed(instance()), None);
+    let delete = take(&record, &observed, 2011);
+    assert!(matches!(delete.effect, Some(Effect::DeleteMachine { .. })));
+    assert!(
+        delete.record.removal.as_ref().unwrap().sent,
+        "recorded before it is sent"
+    );
+    assert_eq!(
+        take(&delete.record, &observed, 2020).effect,
+        None,
+        "not sent twice at once"
+    );
+    observed.cloud = seen(
+        MachineView::Missing {
+            since: Duration::from_secs(10),
+            sightings: 2,
+        },
+        None,
+    );
+    assert_eq!(
+        take(&delete.record, &observed, 2030).effect,
+        None,
+        "not proven yet"
+    );
+    observed.cloud = seen(
+        MachineView::Missing {
+            since: Duration::from_secs(30),
+            sightings: 2,
+        },
+        None,
+    );
+    let gone = take(&delete.record, &observed, 2060).record;
+    assert_eq!(
+        take(&gone, &observed, 2061).effect,
+        Some(Effect::RemoveFinalizer)
+    );
+}
+
+#[test]
+fn a_pod_that_lands_in_between_aborts_and_uncordons() {
+    let mut observed = observed();
+    observed.node = node(1, Cordon::Ours);
+    for step in [RemovalStep::Cordoning, RemovalStep::Settling] {
+        let transition = take(&removing(RemovalCause::Empty, step), &observed, 2010);
+        assert_eq!(transition.record.removal, None);
+        assert!(transition.aborted.is_some());
+        assert!(matches!(transition.effect, Some(Effect::Uncordon { .. })));
+    }
+}
+
+#[test]
+fn a_humans_cordon_is_never_undone_and_a_humans_uncordon_is_honoured() {
+    let mut observed = observed();
+    observed.node = node(1, Cordon::Human);
+    let transition = take(
+        &removing(RemovalCause::Empty, RemovalStep::Settling),
+        &observed,
+        2010,
+    );
+    assert_eq!((transition.record.removal, transition.effect), (None, None));
+    observed.node = node(0, Cordon::None);
+    let transition = take(
+        &removing(RemovalCause::Empty, RemovalStep::Settling),
+        &observed,
+        2010,
+    );
+    assert_eq!((transition.record.removal, transition.effect), (None, None));
+}
+
+#[test]
+fn stale_facts_never_advance_a_removal() {
+    let mut observed = observed();
+    let NodeView::Present(mut state) = node(0, Cordon::Ours) else {
+        panic!()
+    };
+    state.fresh = false;
+    observed.node = NodeView::Present(state);
+    for cause in [RemovalCause::Empty, RemovalCause::Deleted] {
+        for step in [
+            RemovalStep::Cordoning,
+            RemovalStep::Settling,
+            RemovalStep::DeletingNode,
+        ] {
+            let mut record = removing(cause, step);
+            record.deletion_requested = true;
+            let transition = take(&record, &observed, 3000);
+            assert_eq!(transition.effect, None, "{cause:?} {step:?}");
+        }
+    }
+}
+
+#[test]
+fn an_ordered_removal_asks_pods_to_leave_and_waits_for_them() {
+    let mut record = removing(RemovalCause::Deleted, RemovalStep::Settling);
+    record.deletion_requested = true;
+    let mut observed = observed();
+    observed.node = node(2, Cordon::Ours);
+    let draining = take(&record, &observed, 2010);
+    assert!(matches!(&draining.effect, Some(Effect::Evict { pods }) if pods.len() == 2));
+    observed.node = node(0, Cordon::Ours);
+    let drained = take(&draining.record, &observed, 2020).record;
+    assert_eq!(drained.removal.unwrap().step, RemovalStep::DeletingNode);
+}
+
+#[test]
+fn a_machine_that_was_asked_for_and_appears_after_the_deletion_is_bound_and_deleted() {
+    let mut record = asked();
+    record.creation.as_mut().unwrap().state = CreationState::Accepted;
+    record.deletion_requested = true;
+    let mut observed = observed();
+    observed.cloud = CloudView::Seen {
+        started_at: at(1009),
+        resolution: Some(Resolution::StillPending),
+        machine: MachineView::NotBound,
+    };
+    record = take(&record, &observed, 1010).record;
+    record = take(&record, &observed, 1011).record;
+    assert_eq!(
+        record.removal.as_ref().unwrap().step,
+        RemovalStep::DeletingMachine
+    );
+    let waiting = take(&record, &observed, 1020);
+    assert_eq!(
+        waiting.effect, None,
+        "the object stays while a machine may still come"
+    );
+    observed.cloud = seen(
+        MachineView::NotBound,
+        Some(Resolution::Found(InstanceId::new("m1"))),
+    );
+    let found = take(&waiting.record, &observed, 1180);
+    assert_eq!(
+        found.effect,
+        Some(Effect::Bind {
+            instance: InstanceId::new("m1")
+        })
+    );
+}
+
+#[test]
+fn ambiguity_adopts_nothing() {
+    let mut record = asked();
+    record.creation.as_mut().unwrap().state = CreationState::Accepted;
+    let mut observed = observed();
+    observed.cloud = seen(
+        MachineView::NotBound,
+        Some(Resolution::Ambiguous(vec![
+            InstanceId::new("a"),
+            InstanceId::new("b"),
+        ])),
+    );
+    let transition = take(&record, &observed, 1100);
+    assert_eq!(transition.situation, Situation::Ambiguous(2));
+    assert_eq!(transition.effect, None);
+    let late = take(&record, &observed, 1000 + 600);
+    assert_eq!(
+        late.record.failure.unwrap().reason,
+        FailureReason::AmbiguousCreate
+    );
+}
+
+#[test]
+fn the_table_answers_every_situation_in_every_phase_and_terminating_is_absorbing() {
+    for phase in Phase::ALL {
+        for situation in Situation::examples() {
+            let (next, action) = transition(phase, &situation);
+            if matches!(phase, Phase::Terminating | Phase::Deleting) {
+                assert!(
+                    matches!(next, Phase::Terminating | Phase::Deleting),
+                    "{phase:?} {situation:?}"
+                );
+            }
+            // Only the two asking phases may ask, and nothing asks on a guess.
+            if action == Action::Ask {
+                assert!(matches!(phase, Phase::Pending | Phase::Provisioning));
+                assert!(matches!(
+                    situation,
+                    Situation::MayAsk | Situation::ProvenAbsent
+                ));
+            }
+            if phase == Phase::Failed {
+                assert_eq!(next, Phase::Failed);
+            }
+        }
+    }
+}

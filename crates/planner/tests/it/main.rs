@@ -1,0 +1,5 @@
+//! The planner's decisions as scenarios and laws.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod lifecycle;
+mod scale_up;
