@@ -1,0 +1,283 @@
+//! One watch per kind, applied to the index as its events come.
+//!
+//! kube's `watcher` lists, watches and recovers; around it stands what it lacks: a back-off drawn
+//! from our own randomness, and the watchdog that lists a kind anew when nothing was heard of it
+//! for too long or its watch can no longer be started.
+
+use std::{fmt::Debug, time::Duration};
+
+use futures::StreamExt as _;
+use kube::{
+    Api, Client, Resource,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        utils::Backoff,
+        watcher::{self, Event, watcher},
+    },
+};
+use runtime::{Randomness, Tasks};
+use serde::de::DeserializeOwned;
+
+use super::{ClusterState, Kind, Versions, index::Index, views};
+
+/// Doubles from 0.5 s to 30 s, with jitter.
+#[derive(Clone, Debug)]
+struct Patience {
+    random: Randomness,
+    next: Duration,
+    clock_speed: f64,
+}
+
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(30);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.random.between(self.next / 2, self.next);
+        self.next = (self.next * 2).min(LONGEST);
+        // kube sleeps on tokio's clock, not on product time.
+        Some(wait.div_f64(self.clock_speed))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.next = FIRST;
+    }
+}
+
+/// How a kind's events change the index.
+trait Apply<K>: Copy + Send + Sync + 'static {
+    fn begin(self, index: &mut Index);
+    /// Whether anything a decision could rest on changed.
+    fn put(self, index: &mut Index, object: K) -> bool;
+    fn remove(self, index: &mut Index, object: K) -> bool;
+    fn done(self, index: &mut Index) -> bool;
+    fn bump(self, versions: &mut Versions);
+}
+
+pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks) {
+    let pods = Api::<views::PodView>::all(client.clone());
+    let unfinished = "status.phase!=Succeeded,status.phase!=Failed";
+    run(state, tasks, "watch pods", Kind::Pods, pods, Some(unfinished), OfPods);
+    let nodes = Api::<views::NodeView>::all(client.clone());
+    run(state, tasks, "watch nodes", Kind::Nodes, nodes, None, OfNodes);
+    let sets = Api::<views::DaemonSetView>::all(client.clone());
+    run(state, tasks, "watch daemonsets", Kind::DaemonSets, sets, None, OfDaemonSets);
+    let groups = Api::<DeserializeGuard<api::NodeGroup>>::all(client.clone());
+    run(state, tasks, "watch nodegroups", Kind::NodeGroups, groups, None, OfNodeGroups);
+    let machines = Api::<DeserializeGuard<api::VPSieNode>>::all(client.clone());
+    run(state, tasks, "watch vpsienodes", Kind::VPSieNodes, machines, None, OfVPSieNodes);
+}
+
+fn run<K, A>(
+    state: &ClusterState,
+    tasks: &Tasks,
+    name: &'static str,
+    kind: Kind,
+    api: Api<K>,
+    fields: Option<&'static str>,
+    apply: A,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    A: Apply<K>,
+{
+    let state = state.clone();
+    tasks.spawn(name, async move {
+        loop {
+            follow(&state, kind, api.clone(), fields, apply).await;
+            tracing::warn!(kind = kind.plural(), "nothing was heard of this kind; listing it anew");
+        }
+    });
+}
+
+/// Follows one watch until it has to be built anew.
+async fn follow<K, A>(
+    state: &ClusterState,
+    kind: Kind,
+    api: Api<K>,
+    fields: Option<&'static str>,
+    apply: A,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    A: Apply<K>,
+{
+    let mut config = watcher::Config::default()
+        .page_size(state.options.page_size)
+        .timeout(u32::try_from(state.options.watch_timeout.as_secs()).unwrap_or(240));
+    if let Some(fields) = fields {
+        config = config.fields(fields);
+    }
+    let patience = Patience {
+        random: state.random.fork(kind.plural()),
+        next: FIRST,
+        clock_speed: state.clock.speed(),
+    };
+    let mut events = Box::pin(watcher(api, config).backoff(patience));
+    state.heard.note(kind.plural());
+    loop {
+        let left = state
+            .options
+            .stale_after
+            .saturating_sub(state.heard.age(kind));
+        let event = match state.clock.timeout(left, events.next()).await {
+            Ok(Some(event)) => event,
+            Ok(None) => return,
+            Err(_) if state.heard.age(kind) >= state.options.stale_after => return,
+            Err(_) => continue,
+        };
+        match event {
+            Ok(event) => apply_event(state, kind, event, apply),
+            Err(error) => {
+                tracing::debug!(kind = kind.plural(), %error, "watch interrupted");
+                if is_expired(&error) {
+                    // The watcher would ask for the same version again, for ever.
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A watch that could not be *started* because its version is too old (HTTP 410).
+fn is_expired(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410
+    )
+}
+
+fn apply_event<K, A: Apply<K>>(state: &ClusterState, kind: Kind, event: Event<K>, apply: A) {
+    state.heard.note(kind.plural());
+    let mut index = state.lock();
+    let changed = match event {
+        Event::Init => {
+            apply.begin(&mut index);
+            false
+        }
+        Event::InitApply(object) | Event::Apply(object) => apply.put(&mut index, object),
+        Event::Delete(object) => apply.remove(&mut index, object),
+        Event::InitDone => apply.done(&mut index),
+    };
+    let unschedulable = index.take_unschedulable_changed();
+    drop(index);
+    if changed {
+        state.bump(|versions| {
+            apply.bump(versions);
+            versions.unschedulable += u64::from(unschedulable);
+        });
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OfPods;
+
+impl Apply<views::PodView> for OfPods {
+    fn begin(self, index: &mut Index) {
+        index.begin(Kind::Pods);
+    }
+    fn put(self, index: &mut Index, object: views::PodView) -> bool {
+        index.put_pod(&object)
+    }
+    fn remove(self, index: &mut Index, object: views::PodView) -> bool {
+        index.remove_pod(&object)
+    }
+    fn done(self, index: &mut Index) -> bool {
+        index.sweep(Kind::Pods);
+        true
+    }
+    fn bump(self, versions: &mut Versions) {
+        versions.pods += 1;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OfNodes;
+
+impl Apply<views::NodeView> for OfNodes {
+    fn begin(self, index: &mut Index) {
+        index.begin(Kind::Nodes);
+    }
+    fn put(self, index: &mut Index, object: views::NodeView) -> bool {
+        index.note_node(object)
+    }
+    fn remove(self, index: &mut Index, object: views::NodeView) -> bool {
+        index.remove_node(&object)
+    }
+    fn done(self, index: &mut Index) -> bool {
+        index.sweep(Kind::Nodes);
+        true
+    }
+    fn bump(self, versions: &mut Versions) {
+        versions.nodes += 1;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OfDaemonSets;
+
+impl Apply<views::DaemonSetView> for OfDaemonSets {
+    fn begin(self, index: &mut Index) {
+        index.begin(Kind::DaemonSets);
+    }
+    fn put(self, index: &mut Index, object: views::DaemonSetView) -> bool {
+        index.put_daemon_set(&object)
+    }
+    fn remove(self, index: &mut Index, object: views::DaemonSetView) -> bool {
+        index.remove_daemon_set(&object)
+    }
+    fn done(self, index: &mut Index) -> bool {
+        index.sweep(Kind::DaemonSets);
+        true
+    }
+    fn bump(self, versions: &mut Versions) {
+        versions.daemon_sets += 1;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OfNodeGroups;
+
+impl Apply<DeserializeGuard<api::NodeGroup>> for OfNodeGroups {
+    fn begin(self, index: &mut Index) {
+        index.begin(Kind::NodeGroups);
+    }
+    fn put(self, index: &mut Index, object: DeserializeGuard<api::NodeGroup>) -> bool {
+        index.node_groups.put(object)
+    }
+    fn remove(self, index: &mut Index, object: DeserializeGuard<api::NodeGroup>) -> bool {
+        index.node_groups.remove(&object)
+    }
+    fn done(self, index: &mut Index) -> bool {
+        index.sweep(Kind::NodeGroups);
+        true
+    }
+    fn bump(self, versions: &mut Versions) {
+        versions.node_groups += 1;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OfVPSieNodes;
+
+impl Apply<DeserializeGuard<api::VPSieNode>> for OfVPSieNodes {
+    fn begin(self, index: &mut Index) {
+        index.begin(Kind::VPSieNodes);
+    }
+    fn put(self, index: &mut Index, object: DeserializeGuard<api::VPSieNode>) -> bool {
+        index.vpsie_nodes.put(object)
+    }
+    fn remove(self, index: &mut Index, object: DeserializeGuard<api::VPSieNode>) -> bool {
+        index.vpsie_nodes.remove(&object)
+    }
+    fn done(self, index: &mut Index) -> bool {
+        index.sweep(Kind::VPSieNodes);
+        true
+    }
+    fn bump(self, versions: &mut Versions) {
+        versions.vpsie_nodes += 1;
+    }
+}
