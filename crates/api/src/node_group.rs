@@ -188,8 +188,6 @@ pub struct Backoff {
     /// Until when.
     #[schemars(extend("format" = "date-time"))]
     pub until: String,
-    /// How many machines failed in a row.
-    pub failures: i32,
 }
 
 /// What the group is.

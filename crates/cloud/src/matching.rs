@@ -76,7 +76,12 @@ pub fn match_node(instance: &Instance, nodes: &[NodeFacts]) -> NodeMatch {
         }
     }
     let both_known = !node.addresses.is_empty() && !instance.addresses.is_empty();
-    if both_known && !node.addresses.iter().any(|a| instance.addresses.contains(a)) {
+    if both_known
+        && !node
+            .addresses
+            .iter()
+            .any(|a| instance.addresses.contains(a))
+    {
         return conflict(format!(
             "node {} has none of the machine's addresses",
             node.name
@@ -125,8 +130,14 @@ mod tests {
 
     #[test]
     fn a_node_matches_by_host_name_whatever_its_case() {
-        let nodes = [node("hel-kubernetes-49ab-slave-22dd"), node("hel-kubernetes-49ab-slave-11cc")];
-        assert_eq!(match_node(&instance(), &nodes), NodeMatch::Matched(nodes[1].name.clone()));
+        let nodes = [
+            node("hel-kubernetes-49ab-slave-22dd"),
+            node("hel-kubernetes-49ab-slave-11cc"),
+        ];
+        assert_eq!(
+            match_node(&instance(), &nodes),
+            NodeMatch::Matched(nodes[1].name.clone())
+        );
         assert_eq!(match_node(&instance(), &nodes[..1]), NodeMatch::None);
     }
 
@@ -135,7 +146,9 @@ mod tests {
         let mut upper = node("other");
         upper.hostname_label = Some("HEL-KUBERNETES-49ab-slave-11cc".into());
         let nodes = [node("hel-kubernetes-49ab-slave-11cc"), upper];
-        assert!(matches!(match_node(&instance(), &nodes), NodeMatch::Conflict { nodes, .. } if nodes.len() == 2));
+        assert!(
+            matches!(match_node(&instance(), &nodes), NodeMatch::Conflict { nodes, .. } if nodes.len() == 2)
+        );
     }
 
     #[test]

@@ -61,10 +61,13 @@ pub fn resolve(
     let mut taken: BTreeSet<&InstanceId> = owned.iter().collect();
 
     // Identities the cloud told at once need no inference.
-    let (told, mut open): (Vec<_>, Vec<_>) =
-        operations.iter().partition(|operation| operation.instance.is_some());
+    let (told, mut open): (Vec<_>, Vec<_>) = operations
+        .iter()
+        .partition(|operation| operation.instance.is_some());
     for operation in told {
-        let Some(id) = &operation.instance else { continue };
+        let Some(id) = &operation.instance else {
+            continue;
+        };
         let verdict = if observation.instance(id).is_some() {
             taken.insert(id);
             Resolution::Found(id.clone())
@@ -184,11 +187,9 @@ fn groups<'a>(operations: &[&'a OpenOperation], candidates: &[&'a Instance]) -> 
             }
         }
         // Keep the order of preference that the caller sorted by.
-        merged.operations.sort_by_key(|operation| {
-            operations
-                .iter()
-                .position(|other| other.id == operation.id)
-        });
+        merged
+            .operations
+            .sort_by_key(|operation| operations.iter().position(|other| other.id == operation.id));
         merged.candidates.sort_by(|a, b| a.id.cmp(&b.id));
         groups.push(merged);
     }

@@ -125,11 +125,7 @@ impl CloudState {
     #[must_use]
     pub fn call(&self, timeout: Duration) -> Call {
         Call {
-            request_id: self
-                .random
-                .uuid_at(self.clock.now())
-                .to_string()
-                .into(),
+            request_id: self.random.uuid_at(self.clock.now()).to_string().into(),
             timeout,
         }
     }

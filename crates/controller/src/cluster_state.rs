@@ -23,8 +23,8 @@ use runtime::{Clock, Randomness, Tasks};
 use tokio::sync::watch;
 
 pub use heard::Kind;
-pub use index::{NodeRow, Versions};
 use index::Index;
+pub use index::{NodeRow, Versions};
 
 /// How the watches are kept.
 #[derive(Clone, Debug)]

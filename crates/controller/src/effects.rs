@@ -15,7 +15,7 @@ use kube::{
     api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
 };
-use model::{InstanceId, NodeName, Pool, PodKey, Uid};
+use model::{InstanceId, NodeName, PodKey, Pool, Uid};
 use planner::removal::Proof;
 use runtime::Clock;
 use serde::{Serialize, de::DeserializeOwned};
@@ -124,10 +124,12 @@ impl Error {
 }
 
 fn is_budget(status: &Status) -> bool {
-    status
-        .details
-        .as_ref()
-        .is_some_and(|details| details.causes.iter().any(|c| c.reason == "DisruptionBudget"))
+    status.details.as_ref().is_some_and(|details| {
+        details
+            .causes
+            .iter()
+            .any(|c| c.reason == "DisruptionBudget")
+    })
 }
 
 /// The gate. Cheap to clone; one per term of leadership.
@@ -178,7 +180,8 @@ impl Effects {
         let (namespace, name) = names(object);
         let api: Api<VPSieNode> = Api::namespaced(self.client.clone(), &namespace);
         let operation = format!("creating VPSieNode {namespace}/{name}");
-        self.kubernetes(operation, api.create(&post(), object)).await
+        self.kubernetes(operation, api.create(&post(), object))
+            .await
     }
 
     /// Changes the spec or metadata of a VPSieNode, if it is still the version `seen`.

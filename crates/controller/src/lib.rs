@@ -3,6 +3,8 @@
 
 pub mod cloud_state;
 pub mod cluster_state;
+pub mod context;
+pub mod controllers;
 pub mod effects;
 pub mod events;
 pub mod leader;

@@ -142,6 +142,9 @@ mod tests {
     async fn a_timeout_is_in_product_time() {
         let clock = Clock::starting_at(EPOCH, 10.0);
         let slow = clock.sleep(Duration::from_secs(31));
-        assert_eq!(clock.timeout(Duration::from_secs(30), slow).await, Err(Elapsed));
+        assert_eq!(
+            clock.timeout(Duration::from_secs(30), slow).await,
+            Err(Elapsed)
+        );
     }
 }

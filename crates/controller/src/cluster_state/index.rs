@@ -549,7 +549,10 @@ impl Index {
     }
 
     pub(super) fn daemon_sets(&self) -> Vec<Arc<SchedulingClass>> {
-        self.sets.values().map(|row| Arc::clone(&row.class)).collect()
+        self.sets
+            .values()
+            .map(|row| Arc::clone(&row.class))
+            .collect()
     }
 
     pub(super) fn unschedulable(&self) -> usize {

@@ -62,15 +62,55 @@ trait Apply<K>: Copy + Send + Sync + 'static {
 pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks) {
     let pods = Api::<views::PodView>::all(client.clone());
     let unfinished = "status.phase!=Succeeded,status.phase!=Failed";
-    run(state, tasks, "watch pods", Kind::Pods, pods, Some(unfinished), OfPods);
+    run(
+        state,
+        tasks,
+        "watch pods",
+        Kind::Pods,
+        pods,
+        Some(unfinished),
+        OfPods,
+    );
     let nodes = Api::<views::NodeView>::all(client.clone());
-    run(state, tasks, "watch nodes", Kind::Nodes, nodes, None, OfNodes);
+    run(
+        state,
+        tasks,
+        "watch nodes",
+        Kind::Nodes,
+        nodes,
+        None,
+        OfNodes,
+    );
     let sets = Api::<views::DaemonSetView>::all(client.clone());
-    run(state, tasks, "watch daemonsets", Kind::DaemonSets, sets, None, OfDaemonSets);
+    run(
+        state,
+        tasks,
+        "watch daemonsets",
+        Kind::DaemonSets,
+        sets,
+        None,
+        OfDaemonSets,
+    );
     let groups = Api::<DeserializeGuard<api::NodeGroup>>::all(client.clone());
-    run(state, tasks, "watch nodegroups", Kind::NodeGroups, groups, None, OfNodeGroups);
+    run(
+        state,
+        tasks,
+        "watch nodegroups",
+        Kind::NodeGroups,
+        groups,
+        None,
+        OfNodeGroups,
+    );
     let machines = Api::<DeserializeGuard<api::VPSieNode>>::all(client.clone());
-    run(state, tasks, "watch vpsienodes", Kind::VPSieNodes, machines, None, OfVPSieNodes);
+    run(
+        state,
+        tasks,
+        "watch vpsienodes",
+        Kind::VPSieNodes,
+        machines,
+        None,
+        OfVPSieNodes,
+    );
 }
 
 fn run<K, A>(
@@ -89,7 +129,10 @@ fn run<K, A>(
     tasks.spawn(name, async move {
         loop {
             follow(&state, kind, api.clone(), fields, apply).await;
-            tracing::warn!(kind = kind.plural(), "nothing was heard of this kind; listing it anew");
+            tracing::warn!(
+                kind = kind.plural(),
+                "nothing was heard of this kind; listing it anew"
+            );
         }
     });
 }

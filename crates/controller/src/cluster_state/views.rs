@@ -203,10 +203,7 @@ pub(super) struct ConditionView {
 
 impl PodView {
     pub(super) fn finished(&self) -> bool {
-        matches!(
-            self.status.phase.as_deref(),
-            Some("Succeeded" | "Failed")
-        )
+        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
     }
 
     /// Everything that decides where it can run.
@@ -251,7 +248,12 @@ impl PodView {
     }
 
     fn state(&self) -> PodState {
-        if let Some(node) = self.spec.node_name.as_deref().filter(|name| !name.is_empty()) {
+        if let Some(node) = self
+            .spec
+            .node_name
+            .as_deref()
+            .filter(|name| !name.is_empty())
+        {
             return PodState::Bound(NodeName::new(node));
         }
         let scheduled = self
@@ -408,8 +410,16 @@ impl PodSpecView {
         }
         // Volumes of these kinds are the same on every node; every other kind may depend on it.
         let anywhere = [
-            "configMap", "secret", "emptyDir", "downwardAPI", "projected", "hostPath", "name",
-            "nfs", "image", "gitRepo",
+            "configMap",
+            "secret",
+            "emptyDir",
+            "downwardAPI",
+            "projected",
+            "hostPath",
+            "name",
+            "nfs",
+            "image",
+            "gitRepo",
         ];
         if self
             .volumes
@@ -419,7 +429,11 @@ impl PodSpecView {
         {
             rules.insert(UnevaluatedRule::Volumes);
         }
-        if self.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
+        if self
+            .resource_claims
+            .as_ref()
+            .is_some_and(|claims| !claims.is_empty())
+        {
             rules.insert(UnevaluatedRule::ResourceClaims);
         }
         rules
@@ -509,7 +523,10 @@ const DAEMON_SET_TOLERATIONS: [(&str, TaintEffect); 6] = [
     ("node.kubernetes.io/not-ready", TaintEffect::NoExecute),
     ("node.kubernetes.io/unreachable", TaintEffect::NoExecute),
     ("node.kubernetes.io/disk-pressure", TaintEffect::NoSchedule),
-    ("node.kubernetes.io/memory-pressure", TaintEffect::NoSchedule),
+    (
+        "node.kubernetes.io/memory-pressure",
+        TaintEffect::NoSchedule,
+    ),
     ("node.kubernetes.io/pid-pressure", TaintEffect::NoSchedule),
     ("node.kubernetes.io/unschedulable", TaintEffect::NoSchedule),
 ];

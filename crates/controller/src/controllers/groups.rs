@@ -91,7 +91,10 @@ impl std::fmt::Display for Problem {
                 write!(f, "the catalogue could not be read: {why}")
             }
             Self::FeatureUnsupported(feature) => {
-                write!(f, "{feature} is not available on this cloud and has no effect")
+                write!(
+                    f,
+                    "{feature} is not available on this cloud and has no effect"
+                )
             }
         }
     }
@@ -186,10 +189,18 @@ pub fn resolve(object: Arc<NodeGroup>, cloud: &CloudState, defaults: &Defaults) 
     if spec.is_vm_mode() {
         problems.push(Problem::MachineModeUnsupported);
     }
-    if spec.spot_config.as_ref().is_some_and(|spot| spot.enabled == Some(true)) {
+    if spec
+        .spot_config
+        .as_ref()
+        .is_some_and(|spot| spot.enabled == Some(true))
+    {
         problems.push(Problem::FeatureUnsupported("spotConfig.enabled"));
     }
-    if spec.multi_region.as_ref().is_some_and(|multi| multi.enabled == Some(true)) {
+    if spec
+        .multi_region
+        .as_ref()
+        .is_some_and(|multi| multi.enabled == Some(true))
+    {
         problems.push(Problem::FeatureUnsupported(
             "multiRegion.enabled (managed clusters live in one datacenter)",
         ));

@@ -20,6 +20,7 @@ use planner::lifecycle::{
 };
 use serde_json::json;
 
+pub(crate) use record::removal_status;
 pub use record::{open_operations, owned_instances, read as read_record, scope_of};
 
 use crate::{
@@ -83,7 +84,9 @@ pub async fn reconcile(
                 group_key: &group_key,
                 observed: &observed,
             };
-            step.carry_out(effect).await.map(|next| next.unwrap_or(wait))
+            step.carry_out(effect)
+                .await
+                .map(|next| next.unwrap_or(wait))
         }
     }
 }
@@ -135,8 +138,11 @@ fn report(
     let name = object.metadata.name.as_deref().unwrap_or_default();
     if let Some(why) = &transition.aborted {
         ctx.metrics.scale_down_failed(group, "Aborted");
-        ctx.events
-            .normal(about(), "ScaleDownAborted", format!("the removal of {name} was taken back: {why}"));
+        ctx.events.normal(
+            about(),
+            "ScaleDownAborted",
+            format!("the removal of {name} was taken back: {why}"),
+        );
     }
     if matches!(transition.situation, Situation::Ambiguous(_)) {
         ctx.events.warning(
@@ -160,7 +166,8 @@ fn report(
             format!("a {} machine is asked for", object.spec.instance_type),
         ),
         Phase::Provisioned => {
-            ctx.events.normal(about(), "NodeProvisioned", "the machine runs");
+            ctx.events
+                .normal(about(), "NodeProvisioned", "the machine runs");
         }
         Phase::Joining => {}
         Phase::Ready => {
@@ -422,10 +429,7 @@ impl Step<'_> {
         Ok(None)
     }
 
-    async fn evict(
-        &self,
-        pods: &[(model::PodKey, model::Uid)],
-    ) -> Result<Option<Requeue>, Error> {
+    async fn evict(&self, pods: &[(model::PodKey, model::Uid)]) -> Result<Option<Requeue>, Error> {
         for (pod, uid) in pods {
             match self.effects.evict(pod, uid).await {
                 Ok(()) => {}

@@ -152,7 +152,12 @@ mod tests {
     }
 
     impl Server {
-        fn write(&mut self, expected: Option<&str>, holder: &str, transitions: u64) -> Option<Record> {
+        fn write(
+            &mut self,
+            expected: Option<&str>,
+            holder: &str,
+            transitions: u64,
+        ) -> Option<Record> {
             if self.record.as_ref().map(|r| r.version.as_str()) != expected {
                 return None;
             }
@@ -178,8 +183,20 @@ mod tests {
     }
 
     fn turn() -> impl Strategy<Value = Turn> {
-        (0..3_usize, 0..9000_u64, 0..3000_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.05))
-            .prop_map(|(who, gap_ms, request_ms, lose_answer, crash)| Turn { who, gap_ms, request_ms, lose_answer, crash })
+        (
+            0..3_usize,
+            0..9000_u64,
+            0..3000_u64,
+            prop::bool::weighted(0.1),
+            prop::bool::weighted(0.05),
+        )
+            .prop_map(|(who, gap_ms, request_ms, lose_answer, crash)| Turn {
+                who,
+                gap_ms,
+                request_ms,
+                lose_answer,
+                crash,
+            })
     }
 
     proptest! {
@@ -241,19 +258,33 @@ mod tests {
             version: version.into(),
         };
         let at = Duration::from_secs;
-        assert_eq!(election.observed(at(100), Some(record("1"))), Try::Wait, "however old it looks");
+        assert_eq!(
+            election.observed(at(100), Some(record("1"))),
+            Try::Wait,
+            "however old it looks"
+        );
         assert_eq!(election.observed(at(114), Some(record("2"))), Try::Wait);
         assert_eq!(election.observed(at(128), Some(record("2"))), Try::Wait);
-        assert_eq!(election.observed(at(129), Some(record("2"))), Try::Acquire(record("2")));
+        assert_eq!(
+            election.observed(at(129), Some(record("2"))),
+            Try::Acquire(record("2"))
+        );
         let mut free = record("3");
         free.holder.clear();
-        assert_eq!(election.observed(at(130), Some(free.clone())), Try::Acquire(free));
+        assert_eq!(
+            election.observed(at(130), Some(free.clone())),
+            Try::Acquire(free)
+        );
     }
 
     #[test]
     fn our_own_name_from_an_earlier_life_is_not_taken_for_ours() {
         let mut election = Election::new("a".into(), Times::default());
-        let record = Record { holder: "a".into(), version: "1".into(), ..Record::default() };
+        let record = Record {
+            holder: "a".into(),
+            version: "1".into(),
+            ..Record::default()
+        };
         assert_eq!(election.observed(Duration::ZERO, Some(record)), Try::Wait);
     }
 }

@@ -105,10 +105,10 @@ impl Leader {
                 self.state.send_replace(Leadership::Lost);
                 return;
             }
-            let pause = self.options.times.retry_period + self.random.between(
-                Duration::ZERO,
-                self.options.times.retry_period / 10,
-            );
+            let pause = self.options.times.retry_period
+                + self
+                    .random
+                    .between(Duration::ZERO, self.options.times.retry_period / 10);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -141,7 +141,9 @@ impl Leader {
         };
         let params = PostParams::default();
         let written = if create {
-            self.clock.timeout(TIMEOUT, api.create(&params, &lease)).await?
+            self.clock
+                .timeout(TIMEOUT, api.create(&params, &lease))
+                .await?
         } else {
             self.clock
                 .timeout(TIMEOUT, api.replace(&self.options.name, &params, &lease))
@@ -177,7 +179,9 @@ impl Leader {
                 name: Some(self.options.name.clone()),
                 namespace: Some(self.options.namespace.clone()),
                 resource_version: found.and_then(|l| l.metadata.resource_version.clone()),
-                ..found.map(|lease| lease.metadata.clone()).unwrap_or_default()
+                ..found
+                    .map(|lease| lease.metadata.clone())
+                    .unwrap_or_default()
             },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.options.identity.clone()),
@@ -195,7 +199,10 @@ impl Leader {
         if !election.leads() {
             return;
         }
-        let found = self.clock.timeout(TIMEOUT, api.get_opt(&self.options.name)).await;
+        let found = self
+            .clock
+            .timeout(TIMEOUT, api.get_opt(&self.options.name))
+            .await;
         let Ok(Ok(Some(mut lease))) = found else {
             return;
         };

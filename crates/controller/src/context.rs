@@ -1,0 +1,237 @@
+//! What every loop shares: state, seams, settings. Reads only; writes go through `effects`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use api::VPSieNode;
+use cloud::Scope;
+use k8s_openapi::api::core::v1::Node as KubeNode;
+use kube::{Api, Client, api::ListParams};
+use model::{GroupKey, NodeName, Pod, Pool, SizeId};
+use runtime::{Clock, Randomness};
+
+use crate::{
+    cloud_state::CloudState,
+    cluster_state::{ClusterState, NodeRow, views},
+    controllers::groups::{self, Defaults, Group},
+    effects::Error,
+    events::Events,
+    metrics::Metrics,
+};
+
+/// Settings of the loops; every one is a flag.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Namespaces in which NodeGroups count.
+    pub namespaces: BTreeSet<String>,
+    /// Deadlines of the lifecycle.
+    pub lifecycle: planner::lifecycle::Policy,
+    /// Limits of scale-up.
+    pub limits: planner::scale_up::Limits,
+    /// A scale-up is planned when nothing new became unschedulable for this long…
+    pub batch_idle: Duration,
+    /// …or this long after the first pod did.
+    pub batch_max: Duration,
+    /// The first back-off of an offering that failed; doubles with each failure.
+    pub backoff: Duration,
+    /// The longest back-off.
+    pub backoff_max: Duration,
+    /// Steps of VPSieNodes taken at once.
+    pub concurrency: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            namespaces: BTreeSet::from(["kube-system".to_owned()]),
+            lifecycle: planner::lifecycle::Policy::default(),
+            limits: planner::scale_up::Limits::default(),
+            batch_idle: Duration::from_secs(1),
+            batch_max: Duration::from_secs(10),
+            backoff: Duration::from_mins(5),
+            backoff_max: Duration::from_mins(30),
+            concurrency: 16,
+        }
+    }
+}
+
+/// Shared by the loops of one term.
+pub struct Context {
+    /// The cluster.
+    pub state: ClusterState,
+    /// The cloud.
+    pub cloud: CloudState,
+    /// Reads that must be fresh.
+    pub client: Client,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Randomness,
+    /// Settings.
+    pub options: Options,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Events.
+    pub events: Events,
+    /// What the Secret and the flags say of the cloud; follows the Secret.
+    pub defaults: tokio::sync::watch::Receiver<Defaults>,
+    /// Held while a machine is given to an object.
+    pub binding: tokio::sync::Mutex<()>,
+    /// Held while a pool is made.
+    pub pools: tokio::sync::Mutex<()>,
+    /// Pools made since the last observation.
+    made: Mutex<BTreeMap<(Scope, SizeId), Pool>>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
+/// No fresh read takes longer.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Context {
+    /// A context for the loops of one term.
+    #[must_use]
+    #[allow(clippy::too_many_arguments)] // wiring: each part is named once, in `term`
+    pub fn new(
+        state: ClusterState,
+        cloud: CloudState,
+        client: Client,
+        clock: Clock,
+        random: Randomness,
+        options: Options,
+        metrics: Metrics,
+        events: Events,
+        defaults: tokio::sync::watch::Receiver<Defaults>,
+    ) -> Self {
+        Self {
+            state,
+            cloud,
+            client,
+            clock,
+            random,
+            options,
+            metrics,
+            events,
+            defaults,
+            binding: tokio::sync::Mutex::default(),
+            pools: tokio::sync::Mutex::default(),
+            made: Mutex::default(),
+        }
+    }
+
+    /// What the Secret and the flags say of the cloud.
+    #[must_use]
+    pub fn defaults(&self) -> Defaults {
+        self.defaults.borrow().clone()
+    }
+
+    /// The managed groups, resolved, by key.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Group> {
+        let defaults = self.defaults();
+        self.state
+            .node_groups()
+            .into_iter()
+            .filter(|group| groups::is_ours(group, &self.options.namespaces))
+            .map(|group| groups::resolve(group, &self.cloud, &defaults))
+            .collect()
+    }
+
+    /// The managed group of this key.
+    #[must_use]
+    pub fn group(&self, key: &GroupKey) -> Option<Group> {
+        let object = self.state.node_group(key)?;
+        groups::is_ours(&object, &self.options.namespaces)
+            .then(|| groups::resolve(object, &self.cloud, &self.defaults()))
+    }
+
+    /// A group of this key exists, managed or not.
+    #[must_use]
+    pub fn group_exists(&self, key: &GroupKey) -> bool {
+        self.state.node_group(key).is_some()
+    }
+
+    /// The pool of a size, observed or just made.
+    #[must_use]
+    pub fn pool_of(&self, scope: &Scope, size: &SizeId) -> Option<Pool> {
+        let observed = self
+            .cloud
+            .latest(scope)
+            .and_then(|latest| latest.pools.iter().find(|pool| &pool.size == size).cloned());
+        observed.or_else(|| {
+            self.made
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&(scope.clone(), size.clone()))
+                .cloned()
+        })
+    }
+
+    /// A pool was made or found.
+    pub fn note_pool(&self, scope: &Scope, pool: Pool) {
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((scope.clone(), pool.size.clone()), pool);
+    }
+
+    /// The newest version of `object` that the index has.
+    #[must_use]
+    pub fn newest(&self, object: &Arc<VPSieNode>) -> Arc<VPSieNode> {
+        let meta = &object.metadata;
+        self.state
+            .vpsie_node(
+                meta.namespace.as_deref().unwrap_or_default(),
+                meta.name.as_deref().unwrap_or_default(),
+            )
+            .filter(|newest| newest.metadata.uid == meta.uid)
+            .unwrap_or_else(|| Arc::clone(object))
+    }
+
+    /// Reads a Node from the API server (a quorum read, not a cached one).
+    pub async fn fresh_node(&self, name: &NodeName) -> Result<Option<NodeRow>, Error> {
+        let api: Api<KubeNode> = Api::all(self.client.clone());
+        let found = self
+            .read(format!("reading node {name}"), api.get_opt(name.as_str()))
+            .await?;
+        Ok(found.map(views::fresh::node))
+    }
+
+    /// Reads the pods bound to a node from the API server; finished ones are left out.
+    pub async fn fresh_pods(&self, node: &NodeName) -> Result<Vec<Pod>, Error> {
+        let api: Api<views::PodView> = Api::all(self.client.clone());
+        let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        let found = self
+            .read(
+                format!("reading the pods of node {node}"),
+                api.list(&params),
+            )
+            .await?;
+        Ok(found.items.iter().filter_map(views::fresh::pod).collect())
+    }
+
+    async fn read<T>(
+        &self,
+        operation: String,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
+        match self.clock.timeout(READ_TIMEOUT, call).await {
+            Err(_) => Err(Error::Timeout {
+                operation,
+                limit: READ_TIMEOUT,
+            }),
+            Ok(Err(source)) => Err(Error::Kubernetes {
+                operation,
+                source: Box::new(source),
+            }),
+            Ok(Ok(value)) => Ok(value),
+        }
+    }
+}

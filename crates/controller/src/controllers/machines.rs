@@ -1,0 +1,175 @@
+//! The loop over the VPSieNodes: who is due, one step each, several at once, never two for one.
+//!
+//! A work queue of our own instead of kube's `Controller`: that one orders held objects by hash,
+//! which would make no two runs equal. Objects are taken in the order of their names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+
+use super::vpsie_node::{self, Requeue};
+use crate::{context::Context, controllers::node_group, effects::Effects};
+
+type Key = (String, String);
+type Done = (Key, Duration);
+
+/// Without any change every object is looked at again after this long.
+const RESYNC: Duration = Duration::from_mins(10);
+/// Changes that come together are worked on together.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Runs until dropped.
+pub async fn run(ctx: &Context, effects: &Effects) {
+    let mut state_changes = ctx.state.changes();
+    let mut cloud_changes = ctx.cloud.changes();
+    let mut defaults = ctx.defaults.clone();
+    let mut due: BTreeMap<Key, Duration> = BTreeMap::new();
+    let mut working: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
+    let mut busy: BTreeSet<Key> = BTreeSet::new();
+    // Changed while being worked on: to be looked at again at once.
+    let mut dirty: BTreeSet<Key> = BTreeSet::new();
+    let mut seen = *state_changes.borrow_and_update();
+    mark_all(ctx, &mut due, &busy, &mut dirty);
+    loop {
+        track(ctx);
+        let now = ctx.clock.monotonic();
+        let ready: Vec<Key> = due
+            .iter()
+            .filter(|(key, at)| **at <= now && !busy.contains(*key))
+            .map(|(key, _)| key.clone())
+            .take(ctx.options.concurrency.saturating_sub(working.len()))
+            .collect();
+        for key in ready {
+            due.remove(&key);
+            busy.insert(key.clone());
+            working.push(Box::pin(work(ctx, effects, key)));
+        }
+        let next = due
+            .iter()
+            .filter(|(key, _)| !busy.contains(*key))
+            .map(|(_, at)| *at)
+            .min()
+            .unwrap_or(now + RESYNC);
+        tokio::select! {
+            biased;
+            Some((key, wait)) = working.next(), if !working.is_empty() => {
+                busy.remove(&key);
+                let wait = if dirty.remove(&key) { Duration::ZERO } else { wait };
+                due.insert(key, ctx.clock.monotonic() + wait);
+            }
+            Ok(()) = state_changes.changed() => {
+                ctx.clock.sleep(DEBOUNCE).await;
+                let versions = *state_changes.borrow_and_update();
+                // Pods alone change nothing here: a removal reads them anew for each step.
+                let mut ignoring_pods = versions;
+                (ignoring_pods.pods, ignoring_pods.unschedulable) = (seen.pods, seen.unschedulable);
+                if ignoring_pods != seen {
+                    mark_all(ctx, &mut due, &busy, &mut dirty);
+                }
+                seen = versions;
+            }
+            Ok(()) = cloud_changes.changed() => {
+                cloud_changes.borrow_and_update();
+                mark_all(ctx, &mut due, &busy, &mut dirty);
+            }
+            Ok(()) = defaults.changed() => {
+                defaults.borrow_and_update();
+                mark_all(ctx, &mut due, &busy, &mut dirty);
+            }
+            () = ctx.clock.sleep_until(next), if next > now || working.is_empty() => {}
+        }
+    }
+}
+
+fn mark_all(
+    ctx: &Context,
+    due: &mut BTreeMap<Key, Duration>,
+    busy: &BTreeSet<Key>,
+    dirty: &mut BTreeSet<Key>,
+) {
+    let now = ctx.clock.monotonic();
+    let keys: BTreeSet<Key> = ctx
+        .state
+        .vpsie_nodes()
+        .iter()
+        .map(|object| {
+            (
+                object.metadata.namespace.clone().unwrap_or_default(),
+                object.metadata.name.clone().unwrap_or_default(),
+            )
+        })
+        .collect();
+    due.retain(|key, _| keys.contains(key));
+    for key in keys {
+        if busy.contains(&key) {
+            dirty.insert(key);
+        } else {
+            due.insert(key, now);
+        }
+    }
+}
+
+async fn work(ctx: &Context, effects: &Effects, key: Key) -> Done {
+    let Some(object) = ctx.state.vpsie_node(&key.0, &key.1) else {
+        return (key, RESYNC);
+    };
+    let begun = ctx.clock.monotonic();
+    let outcome = vpsie_node::reconcile(ctx, effects, object).await;
+    let took = ctx.clock.monotonic().saturating_sub(begun);
+    let wait = match outcome {
+        Ok(Requeue::After(wait)) => {
+            ctx.metrics.reconciled("vpsienode", took, None);
+            wait.max(Duration::from_millis(20))
+        }
+        Ok(Requeue::OnChange) => {
+            ctx.metrics.reconciled("vpsienode", took, None);
+            RESYNC
+        }
+        Err(error) => {
+            tracing::warn!(
+                namespace = key.0,
+                name = key.1,
+                error = &error as &dyn std::error::Error,
+                "the step failed and is tried again"
+            );
+            ctx.metrics.reconciled("vpsienode", took, Some("step"));
+            error.retry_after()
+        }
+    };
+    (key, wait)
+}
+
+/// Tells the cloud state which machines are ours and what is awaited where.
+fn track(ctx: &Context) {
+    let defaults = ctx.defaults();
+    let mut machines: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    let mut busy = BTreeSet::new();
+    for object in ctx.state.vpsie_nodes() {
+        let Some(scope) = vpsie_node::scope_of(&object, &defaults) else {
+            continue;
+        };
+        let record = vpsie_node::read_record(&object);
+        if vpsie_node::awaits_cloud(&record) {
+            busy.insert(scope.clone());
+        }
+        let owned = machines.entry(scope).or_default();
+        if let Some(machine) = record.machine {
+            owned.insert(machine.instance);
+        }
+    }
+    let mut datacenters = BTreeSet::new();
+    for group in ctx.groups() {
+        if let Some(scope) = &group.scope {
+            machines.entry(scope.clone()).or_default();
+        }
+        datacenters.insert(node_group::datacenter(&group));
+    }
+    ctx.cloud.track(machines, &busy, datacenters);
+}
+
+/// Shared by the loops: an `Arc` of each.
+pub type Shared = (Arc<Context>, Arc<Effects>);

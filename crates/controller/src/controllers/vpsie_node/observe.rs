@@ -1,0 +1,291 @@
+//! Gathering what one step may look at: the index, the latest observation of the cloud, and, for
+//! steps that destroy something, reads made for them alone.
+
+use std::sync::Arc;
+
+use api::VPSieNode;
+use cloud::{NodeFacts, NodeMatch, Scope, match_node};
+use model::{Hostname, Instance, InstancePhase, NodeName, OperationId, Pod, PodRole, Role};
+use planner::{
+    lifecycle::{
+        CloudView, Cordon, CreateView, CreationState, MachineView, NodeState, NodeView,
+        Observation, PoolView, Record,
+    },
+    removal,
+};
+
+use super::{metadata, record};
+use crate::{
+    cluster_state::NodeRow,
+    context::Context,
+    controllers::{groups::Group, scale_down, scale_up},
+    effects::Error,
+};
+
+pub(super) async fn observe(
+    ctx: &Context,
+    object: &Arc<VPSieNode>,
+    before: &Record,
+    group: Option<&Group>,
+) -> Result<Observation, Error> {
+    let scope = record::scope_of(object, &ctx.defaults());
+    let cloud = scope.as_ref().map_or(CloudView::Unseen, |scope| {
+        cloud_view(ctx, object, before, scope)
+    });
+    let node = node_view(ctx, object, before, group, &cloud).await?;
+    Ok(Observation {
+        create: create_view(ctx, object, before, group, scope.as_ref()),
+        keep: keep(ctx, object, before),
+        cloud,
+        node,
+    })
+}
+
+/// What speaks against a voluntary removal besides the node's pods.
+fn keep(ctx: &Context, object: &VPSieNode, before: &Record) -> Option<String> {
+    before.removal.as_ref()?;
+    scale_down::still_removable(ctx, object.metadata.name.as_deref().unwrap_or_default())
+}
+
+fn create_view(
+    ctx: &Context,
+    object: &VPSieNode,
+    before: &Record,
+    group: Option<&Group>,
+    scope: Option<&Scope>,
+) -> CreateView {
+    let latest = scope.and_then(|scope| ctx.cloud.latest(scope));
+    let offering = group.and_then(|group| group.offering(&object.spec.instance_type));
+    let pool = match (scope, offering) {
+        (Some(scope), Some(offering)) => ctx.pool_of(scope, &offering.size),
+        _ => None,
+    };
+    let blocked = pool.as_ref().is_some_and(|pool| {
+        ctx.state.vpsie_nodes().iter().any(|other| {
+            if other.metadata.uid == object.metadata.uid {
+                return false;
+            }
+            let other = record::read(other);
+            other.has_open_request()
+                && other.creation.is_some_and(|creation| {
+                    creation.pool == pool.id && creation.state == CreationState::Unknown
+                })
+        })
+    });
+    let waiting_until = before
+        .creation
+        .as_ref()
+        .filter(|creation| creation.state == CreationState::Rejected)
+        .and_then(|creation| {
+            let wait = std::time::Duration::from_secs(30);
+            creation.requested_at.checked_add(wait).ok()
+        });
+    let backoff = group.and_then(|group| {
+        scale_up::backoff(ctx, group, &object.spec.instance_type).map(|(until, _)| until)
+    });
+    CreateView {
+        group_usable: group.is_some_and(Group::usable) && offering.is_some(),
+        pool: pool.map_or(PoolView::Missing, |pool| PoolView::Ready(pool.id)),
+        blocked,
+        backoff_until: waiting_until.max(backoff),
+        baseline: latest
+            .as_ref()
+            .map(|latest| latest.ids())
+            .unwrap_or_default(),
+        baseline_at: latest.map(|latest| latest.started_at),
+    }
+}
+
+fn cloud_view(ctx: &Context, object: &VPSieNode, before: &Record, scope: &Scope) -> CloudView {
+    let Some(latest) = ctx.cloud.latest(scope) else {
+        return CloudView::Unseen;
+    };
+    let resolution = before
+        .has_open_request()
+        .then(|| {
+            let objects = ctx.state.vpsie_nodes();
+            let shape = |object: &VPSieNode| {
+                let offering = ctx
+                    .group(&record::group_key(object))?
+                    .offering(&object.spec.instance_type)?
+                    .clone();
+                Some((offering.cpus, offering.memory_mib))
+            };
+            let operations = record::open_operations(&objects, scope, &ctx.defaults(), shape);
+            let owned = record::owned_instances(&objects);
+            let id = OperationId::new(object.metadata.uid.as_deref().unwrap_or_default());
+            cloud::resolve(
+                &operations,
+                &owned,
+                &latest,
+                ctx.clock.now(),
+                ctx.options.lifecycle.quarantine,
+            )
+            .remove(&id)
+        })
+        .flatten();
+    let machine = match &before.machine {
+        None => MachineView::NotBound,
+        Some(machine) => match latest.instance(&machine.instance) {
+            Some(instance) => MachineView::Listed(instance.clone()),
+            None => match ctx.cloud.missing(scope, &machine.instance) {
+                Some((since, sightings)) => MachineView::Missing { since, sightings },
+                None => MachineView::Missing {
+                    since: std::time::Duration::ZERO,
+                    sightings: 0,
+                },
+            },
+        },
+    };
+    CloudView::Seen {
+        started_at: latest.started_at,
+        resolution,
+        machine,
+    }
+}
+
+/// The Node of the record: the one it joined as, else the one that matches its machine.
+async fn node_view(
+    ctx: &Context,
+    object: &VPSieNode,
+    before: &Record,
+    group: Option<&Group>,
+    cloud: &CloudView,
+) -> Result<NodeView, Error> {
+    let fresh = removal::wants_fresh_facts(before);
+    let found = match matched(ctx, before, cloud) {
+        NodeMatch::Conflict { detail, .. } => return Ok(NodeView::Conflict(detail)),
+        NodeMatch::Matched(name) => Some(name),
+        NodeMatch::None => None,
+    };
+    // A machine that joined under a name is looked for under that name; one that did not, under
+    // the name it would join as.
+    let name = found.or_else(|| before.node.clone()).or_else(|| {
+        before
+            .machine
+            .as_ref()
+            .filter(|machine| !machine.hostname.as_str().is_empty())
+            .map(|machine| NodeName::new(machine.hostname.as_str()))
+    });
+    let Some(name) = name else {
+        return Ok(NodeView::Absent { fresh });
+    };
+    let row = if fresh {
+        ctx.fresh_node(&name).await?.map(Arc::new)
+    } else {
+        ctx.state.node(&name)
+    };
+    let Some(row) = row else {
+        return Ok(NodeView::Absent { fresh });
+    };
+    if row.control_plane {
+        return Ok(NodeView::Conflict(format!(
+            "node {name} belongs to the control plane"
+        )));
+    }
+    let owner = row.label(api::labels::VPSIE_NODE);
+    if owner.is_some_and(|owner| Some(owner) != object.metadata.name.as_deref()) {
+        return Ok(NodeView::Conflict(format!(
+            "node {name} belongs to VPSieNode {}",
+            owner.unwrap_or_default()
+        )));
+    }
+    let pods = if fresh {
+        ctx.fresh_pods(&name).await?
+    } else {
+        ctx.state
+            .pods_on(&name)
+            .iter()
+            .map(|pod| pod.as_ref().clone())
+            .collect()
+    };
+    Ok(NodeView::Present(state(&row, object, group, &pods, fresh)))
+}
+
+fn matched(ctx: &Context, before: &Record, cloud: &CloudView) -> NodeMatch {
+    let Some(machine) = &before.machine else {
+        return NodeMatch::None;
+    };
+    let instance = match cloud {
+        CloudView::Seen {
+            machine: MachineView::Listed(instance),
+            ..
+        } => instance.clone(),
+        // Not listed (any more): its recorded name still says which Node is its.
+        _ if !machine.hostname.as_str().is_empty() => Instance {
+            id: machine.instance.clone(),
+            numeric_id: None,
+            hostname: machine.hostname.clone(),
+            addresses: Vec::new(),
+            role: Role::Worker,
+            phase: InstancePhase::Running,
+            pool: None,
+            shape: None,
+            created_at: None,
+        },
+        _ => return NodeMatch::None,
+    };
+    let wanted = &instance.hostname;
+    let facts: Vec<NodeFacts> = ctx
+        .state
+        .nodes()
+        .iter()
+        .filter(|row| {
+            Hostname::new(row.node.name.as_str()) == *wanted
+                || row
+                    .hostname
+                    .as_ref()
+                    .is_some_and(|name| Hostname::new(name) == *wanted)
+        })
+        .map(|row| NodeFacts {
+            name: row.node.name.clone(),
+            hostname_label: row.hostname.as_ref().map(ToString::to_string),
+            addresses: row.addresses.iter().map(ToString::to_string).collect(),
+            provider_id: row.provider_id.as_ref().map(ToString::to_string),
+            control_plane: row.control_plane,
+        })
+        .collect();
+    match_node(&instance, &facts)
+}
+
+fn state(
+    row: &NodeRow,
+    object: &VPSieNode,
+    group: Option<&Group>,
+    pods: &[Pod],
+    fresh: bool,
+) -> NodeState {
+    let startup_taints_applied =
+        row.annotation(api::labels::STARTUP_TAINTS_APPLIED) == Some("true");
+    // Without its group nothing is known of what should be on the node: what is there stays.
+    let metadata_applied = group.is_none_or(|group| {
+        let wanted = metadata::wanted(group, object);
+        metadata::change(
+            &wanted,
+            &metadata::Present::of(row),
+            !startup_taints_applied,
+        )
+        .is_none()
+    });
+    NodeState {
+        name: row.node.name.clone(),
+        uid: row.uid(),
+        ready: row.node.ready,
+        metadata_applied,
+        startup_taints_applied,
+        cordon: match (
+            row.node.shape.unschedulable,
+            row.annotation(api::labels::CORDONED_BY).is_some(),
+        ) {
+            (false, _) => Cordon::None,
+            (true, true) => Cordon::Ours,
+            (true, false) => Cordon::Human,
+        },
+        pods: pods
+            .iter()
+            .filter(|pod| pod.role == PodRole::Ordinary)
+            .map(|pod| (pod.key.clone(), pod.uid.clone()))
+            .collect(),
+        fresh,
+    }
+}
