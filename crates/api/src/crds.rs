@@ -1,6 +1,11 @@
 //! The CustomResourceDefinitions, generated from the types.
+//!
+//! No property is `nullable`, as in the predecessor: the API server then drops an explicit `null`
+//! (a template that rendered nothing) and applies the default, so a rule never meets a `null`.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt as _;
 
 use crate::{AutoscalerConfig, NodeGroup, VPSieNode};
@@ -8,7 +13,31 @@ use crate::{AutoscalerConfig, NodeGroup, VPSieNode};
 /// All three, sorted by name.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![AutoscalerConfig::crd(), NodeGroup::crd(), VPSieNode::crd()]
+    let mut all = vec![AutoscalerConfig::crd(), NodeGroup::crd(), VPSieNode::crd()];
+    for version in all.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
+        let schema = version.schema.as_mut();
+        if let Some(root) = schema.and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            refuse_null(root);
+        }
+    }
+    all
+}
+
+fn refuse_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(|all| all.values_mut())
+    {
+        refuse_null(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        refuse_null(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        refuse_null(values);
+    }
 }
 
 /// The file of one definition: its name and its YAML.

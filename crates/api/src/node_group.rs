@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Condition, CostOptimization, MultiRegion, ScaleDownPolicy, ScaleUpPolicy, SpotConfig, Taint,
+    labels::MANAGED,
 };
 
 /// How machines are made.
@@ -67,6 +68,7 @@ pub struct NodeGroupSpec {
     /// Machine sizes the group may buy, by name or number.
     #[serde(rename = "offeringIDs")]
     #[schemars(length(min = 1, max = 64), inner(length(max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, one == other))").message("offeringIDs must not repeat an offering"))]
     pub offering_ids: Vec<String>,
     /// The VPSie Kubernetes cluster (UUID). Where absent, the Secret's or the process's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,7 +145,45 @@ pub struct NodeGroupSpec {
     pub cost_optimization: Option<CostOptimization>,
 }
 
+impl NodeGroup {
+    /// Namespace and name; both empty on an object that was never stored.
+    #[must_use]
+    pub fn key(&self) -> (&str, &str) {
+        (
+            self.metadata.namespace.as_deref().unwrap_or_default(),
+            self.metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+
+    /// Whether the group carries the managed label with exactly the value `true` (requirement G1).
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        let labels = self.metadata.labels.as_ref();
+        labels
+            .and_then(|all| all.get(MANAGED))
+            .is_some_and(|value| value == "true")
+    }
+}
+
 impl NodeGroupSpec {
+    /// The policy of removals, or its defaults.
+    #[must_use]
+    pub fn scale_down(&self) -> ScaleDownPolicy {
+        self.scale_down_policy.clone().unwrap_or_default()
+    }
+
+    /// The policy of growth, or its defaults.
+    #[must_use]
+    pub fn scale_up(&self) -> ScaleUpPolicy {
+        self.scale_up_policy.clone().unwrap_or_default()
+    }
+
+    /// Whether one group may hold several offerings (default: yes).
+    #[must_use]
+    pub fn mixes_instances(&self) -> bool {
+        self.allow_mixed_instances.unwrap_or(true)
+    }
+
     /// Plain machines are asked for explicitly.
     #[must_use]
     pub fn is_vm_mode(&self) -> bool {

@@ -166,8 +166,9 @@ pub struct RemovalRecord {
 #[serde(rename_all = "camelCase")]
 pub struct VPSieNodeStatus {
     /// `Pending`, `Provisioning`, `Provisioned`, `Joining`, `Ready`, `Terminating`, `Deleting` or
-    /// `Failed`.
+    /// `Failed`; empty before the first step.
     #[serde(default)]
+    #[schemars(extend("enum" = ["", "Pending", "Provisioning", "Provisioned", "Joining", "Ready", "Terminating", "Deleting", "Failed"]))]
     pub phase: String,
     /// The Node's name, once joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
