@@ -52,7 +52,7 @@ pub(crate) const VERSION_PATTERN: &str =
 #[x_kube(
     validation = Rule::new("self.minNodes <= self.maxNodes").message("minNodes must not be above maxNodes").field_path(".minNodes"),
     validation = Rule::new("!has(self.preferredInstanceType) || self.preferredInstanceType == '' || self.preferredInstanceType in self.offeringIDs").message("preferredInstanceType must be one of offeringIDs").field_path(".preferredInstanceType"),
-    validation = Rule::new("!has(self.provisioningMode) || self.provisioningMode != 'vm' || (has(self.osImageID) && self.osImageID != '')").message("osImageID is required with provisioningMode vm").field_path(".osImageID")
+    validation = Rule::new("!has(self.provisioningMode) || self.provisioningMode != 'vm' || (has(self.osImageID) && self.osImageID != '')").message("osImageID is required with provisioningMode vm").field_path(".osImageID").reason(Reason::FieldValueRequired)
 )]
 pub struct NodeGroupSpec {
     /// Fewest nodes.

@@ -8,9 +8,22 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 fn round_trip<T: Serialize + DeserializeOwned>(text: &str) -> (Value, Value) {
-    let stored: Value = serde_saphyr::from_str(text).unwrap();
+    let mut stored: Value = serde_saphyr::from_str(text).unwrap();
     let typed: T = serde_json::from_value(stored.clone()).unwrap();
+    drop_nulls(&mut stored);
     (stored, serde_json::to_value(typed).unwrap())
+}
+
+/// As the API server does for fields that are not `nullable`, ours all: a `null` means absent.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 #[test]
@@ -35,7 +48,7 @@ fn stored_objects_round_trip_without_losing_or_inventing_a_field() {
             seen += 1;
         }
     }
-    assert!(seen >= 15, "only {seen} objects in the corpus");
+    assert!(seen >= 20, "only {seen} objects in the corpus");
 }
 
 #[test]
