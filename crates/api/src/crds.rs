@@ -58,7 +58,7 @@ pub fn files() -> Vec<(String, String)> {
 pub fn yaml() -> String {
     crds()
         .iter()
-        .map(|crd| format!("---\n{}", document(crd)))
+        .flat_map(|crd| ["---\n".to_owned(), document(crd)])
         .collect()
 }
 
