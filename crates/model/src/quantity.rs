@@ -106,14 +106,25 @@ impl Scale {
     }
 }
 
+/// Digits of a fraction that are read; what follows counts as one in the last of them.
+const FRACTION_DIGITS: usize = 20;
+
 /// The absolute amount in billionths, rounded up, capped.
 fn amount(whole: &str, fraction: &str, scale: Scale) -> i128 {
-    let digits: String = [whole, fraction].concat();
+    let fraction = fraction.trim_end_matches('0');
+    let (fraction, dust) = match fraction.split_at_checked(FRACTION_DIGITS) {
+        Some((kept, rest)) => (kept, i128::from(!rest.is_empty())),
+        None => (fraction, 0),
+    };
+    let digits = [whole, fraction].concat();
     let digits = digits.trim_start_matches('0');
-    if digits.is_empty() {
+    let mantissa = match digits {
+        "" => Some(dust),
+        digits => digits.parse::<i128>().ok().map(|number| number + dust),
+    };
+    if mantissa == Some(0) {
         return 0;
     }
-    let mantissa: Option<i128> = digits.parse().ok();
     let places = i32::try_from(fraction.len()).unwrap_or(i32::MAX);
     let (power_of_ten, factor) = match scale {
         Scale::Ten(power) => (power.saturating_sub(places).saturating_add(9), 1),
@@ -199,6 +210,56 @@ mod tests {
     }
 
     #[test]
+    fn long_fractions_are_rounded_and_never_taken_for_huge_amounts() {
+        assert_eq!(value("1.00000000000000000000000000000000000000000000"), 1);
+        assert_eq!(value("1.00000000000000000000000000000000000000000001"), 2);
+        assert_eq!(value("1.00000000000000000000000000000Ei"), 1_i64 << 60);
+        assert_eq!(milli("0.0000000000000000000000000000000000000001"), 1);
+        assert_eq!(value("000000000000000000000000000000000000000000000005"), 5);
+    }
+
+    #[test]
+    fn suffixes_are_what_the_api_defines() {
+        // Re-typed from the tables of apimachinery's quantity tests.
+        for (text, milli_units) in [
+            ("0", 0),
+            ("0n", 0),
+            ("100n", 1),
+            ("1u", 1),
+            ("1m", 1),
+            ("1k", 1_000_000),
+            ("1Ki", 1_024_000),
+            ("1M", 1_000_000_000),
+            ("1Mi", 1_048_576_000),
+            ("1G", 1_000_000_000_000),
+            ("1Gi", 1_073_741_824_000),
+            ("1T", 1_000_000_000_000_000),
+            ("1Ti", 1_099_511_627_776_000),
+            ("1e3", 1_000_000),
+            ("1E3", 1_000_000),
+            ("1e-3", 1),
+            ("+1.5", 1500),
+            ("1.", 1000),
+            ("0.5Mi", 524_288_000),
+            ("1.1Ki", 1_126_400),
+        ] {
+            assert_eq!(milli(text), milli_units, "{text}");
+        }
+        for text in [
+            "1K", "1ki", "1mi", "1GI", "1b", "1EI", "1e1.5", "0x10", "NaN", "inf",
+        ] {
+            assert!(Quantity::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_text_but_never_all_of_it() {
+        let error = Quantity::parse(&"x".repeat(10_000)).unwrap_err();
+        assert_eq!(error.text.len(), 64);
+        assert!(error.to_string().contains("is not a quantity"));
+    }
+
+    #[test]
     fn text_that_is_no_quantity_is_refused() {
         for text in [
             "", "m", "1.2.3", "1x", "--1", "1e", "1e+", "e3", "1 Gi", "1GiB", "٣", "1ee3", ".", "+",
@@ -212,6 +273,20 @@ mod tests {
         #[test]
         fn nothing_panics(text in ".{0,80}") {
             let _ = Quantity::parse(&text);
+        }
+
+        #[test]
+        fn decimals_mean_what_they_say(whole in 0..1_000_000_i64, thousandths in 0..1000_i64) {
+            let text = format!("{whole}.{thousandths:03}");
+            prop_assert_eq!(milli(&text), whole * 1000 + thousandths);
+            prop_assert_eq!(value(&text), whole + i64::from(thousandths > 0));
+        }
+
+        #[test]
+        fn rounding_up_never_loses(text in "[0-9]{1,25}(\\.[0-9]{0,25})?(|n|u|m|k|M|G|Ki|Mi|Gi|e3|e-3)") {
+            let quantity = Quantity::parse(&text).unwrap();
+            prop_assert!(i128::from(quantity.milli_ceil()) * (NANO / 1000) >= quantity.nano.min(i128::from(i64::MAX) * (NANO / 1000)));
+            prop_assert!(i128::from(quantity.value_ceil()) * NANO >= quantity.nano);
         }
 
         #[test]

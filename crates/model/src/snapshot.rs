@@ -37,6 +37,20 @@ impl NodeState {
         free.sub(&self.requested);
         free
     }
+
+    /// Follows one change of `classes`. Where an absurd request has driven the sum to the end of
+    /// its range, only a recount is exact: taking the request away again would take too much.
+    fn resum(&mut self, change: impl FnOnce(&mut Resources)) {
+        let was_exact = !self.requested.is_saturated();
+        change(&mut self.requested);
+        if !was_exact || self.requested.is_saturated() {
+            self.requested = Resources::sum(
+                self.classes
+                    .iter()
+                    .map(|(class, count)| (&class.requests, *count)),
+            );
+        }
+    }
 }
 
 /// The undo log's entries: how to take a change back.
@@ -171,8 +185,8 @@ impl ClusterSnapshot {
         let Some(state) = self.nodes.get_mut(node) else {
             return false;
         };
-        state.requested.add(&class.requests);
         *state.classes.entry(Arc::clone(class)).or_default() += 1;
+        state.resum(|sum| sum.add(&class.requests));
         true
     }
 
@@ -187,7 +201,7 @@ impl ClusterSnapshot {
         if *count == 0 {
             state.classes.remove(class);
         }
-        state.requested.sub(&class.requests);
+        state.resum(|sum| sum.sub(&class.requests));
         true
     }
 }
@@ -210,13 +224,22 @@ mod tests {
         }
     }
 
+    /// Ordinary classes, one with an extended resource and one that asks for everything there is.
     fn class(index: i64) -> Arc<SchedulingClass> {
+        let mut requests = Resources {
+            cpu_milli: 100 * (index + 1),
+            pods: 1,
+            ..Resources::default()
+        };
+        match index {
+            2 => {
+                requests.extended.insert("example.com/gpu".into(), 1);
+            }
+            3 => requests.memory = i64::MAX,
+            _ => {}
+        }
         Arc::new(SchedulingClass {
-            requests: Resources {
-                cpu_milli: 100 * (index + 1),
-                pods: 1,
-                ..Resources::default()
-            },
+            requests,
             ..SchedulingClass::default()
         })
     }
@@ -244,6 +267,13 @@ mod tests {
         ]
     }
 
+    /// A change that sets and takes no mark.
+    fn plain() -> impl Strategy<Value = Change> {
+        change().prop_filter("marks stay", |c| {
+            !matches!(c, Change::Fork | Change::Commit | Change::Revert)
+        })
+    }
+
     fn apply(snapshot: &mut ClusterSnapshot, change: &Change) {
         let name = |index: &usize| NodeName::new(format!("n{index}"));
         match change {
@@ -261,12 +291,7 @@ mod tests {
         #[test]
         fn forking_changing_and_reverting_is_the_identity(
             before in prop::collection::vec(change(), 0..30),
-            tentative in prop::collection::vec(
-                change().prop_filter("marks stay", |c| {
-                    !matches!(c, Change::Fork | Change::Commit | Change::Revert)
-                }),
-                0..30,
-            ),
+            tentative in prop::collection::vec(plain(), 0..30),
         ) {
             let mut snapshot = ClusterSnapshot::new((0..3).map(node), [], Vec::new());
             for change in &before {
@@ -282,20 +307,65 @@ mod tests {
         }
 
         #[test]
+        fn a_committed_inner_change_is_still_taken_back_by_the_outer_revert(
+            outer in prop::collection::vec(plain(), 0..10),
+            inner in prop::collection::vec(plain(), 0..10),
+        ) {
+            let mut snapshot = ClusterSnapshot::new((0..3).map(node), [], Vec::new());
+            let expected = snapshot.nodes.clone();
+            snapshot.fork();
+            for change in &outer {
+                apply(&mut snapshot, change);
+            }
+            snapshot.fork();
+            for change in &inner {
+                apply(&mut snapshot, change);
+            }
+            let changed = snapshot.nodes.clone();
+            snapshot.commit();
+            prop_assert_eq!(&snapshot.nodes, &changed);
+            snapshot.revert();
+            prop_assert_eq!(snapshot.nodes, expected);
+        }
+
+        #[test]
         fn sums_equal_a_recount(changes in prop::collection::vec(change(), 0..60)) {
             let mut snapshot = ClusterSnapshot::new((0..3).map(node), [], Vec::new());
             for change in &changes {
                 apply(&mut snapshot, change);
             }
             for state in snapshot.nodes() {
-                let mut sum = Resources::default();
-                for (class, count) in &state.classes {
-                    for _ in 0..*count {
-                        sum.add(&class.requests);
-                    }
-                }
-                prop_assert_eq!(&state.requested, &sum);
+                let recount = Resources::sum(
+                    state.classes.iter().map(|(class, count)| (&class.requests, *count)),
+                );
+                prop_assert_eq!(&state.requested, &recount);
             }
         }
+    }
+
+    #[test]
+    fn what_happens_to_a_node_that_is_not_there_is_no_change() {
+        let mut snapshot = ClusterSnapshot::new([node(0)], [], Vec::new());
+        let before = snapshot.nodes.clone();
+        snapshot.place(&NodeName::new("ghost"), &class(0));
+        snapshot.displace(&NodeName::new("n0"), &class(0));
+        snapshot.remove_node(&NodeName::new("ghost"));
+        snapshot.revert();
+        assert_eq!(snapshot.nodes, before);
+    }
+
+    #[test]
+    fn a_node_that_is_replaced_and_reverted_has_its_pods_again() {
+        let mut snapshot =
+            ClusterSnapshot::new([node(0)], [(NodeName::new("n0"), class(1))], Vec::new());
+        snapshot.fork();
+        snapshot.add_node(node(0));
+        assert_eq!(
+            snapshot.node(&NodeName::new("n0")).unwrap().requested.pods,
+            0
+        );
+        snapshot.revert();
+        let state = snapshot.node(&NodeName::new("n0")).unwrap();
+        assert_eq!((state.requested.pods, state.requested.cpu_milli), (1, 200));
     }
 }
