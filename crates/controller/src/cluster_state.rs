@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 pub use heard::Kind;
 use index::Index;
-pub use index::{NodeRow, Versions};
+pub use index::{NodeRow, Stats, Versions};
 
 /// How the watches are kept.
 #[derive(Clone, Debug)]
@@ -33,7 +33,8 @@ pub struct Options {
     pub page_size: u32,
     /// How long one watch request lasts.
     pub watch_timeout: Duration,
-    /// A kind nothing was heard of for longer is listed anew. Longer than `watch_timeout`.
+    /// A kind nothing was heard of for longer is listed anew. API servers send a bookmark about
+    /// once a minute.
     pub stale_after: Duration,
 }
 
@@ -109,6 +110,12 @@ impl ClusterState {
             .iter()
             .map(|kind| (kind.plural(), (self.heard.age(*kind), index.rows(*kind))))
             .collect()
+    }
+
+    /// How much is held and how often a watch had to be built anew.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.lock().stats()
     }
 
     /// The nodes, what is on them, and the pods that wait.

@@ -1,18 +1,22 @@
 //! When each kind was last heard of.
 //!
-//! A watch that is answered but silent is healthy, one that is never answered again is not, and
-//! kube's watcher does not tell them apart. So the client under the watches notes every answer: a
-//! watch lasts `watch_timeout`, hence a healthy kind is heard of at least that often.
+//! kube's watcher hands on events but not bookmarks, so a quiet kind and one whose watch is frozen
+//! look alike. The client under the watches tells them apart: it notes every piece of a watch that
+//! arrives (API servers send a bookmark about once a minute, however quiet it is) and every page of
+//! a list. That a watch could be *started* proves nothing and is not noted.
 
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 use kube::{Client, client::Body};
 use runtime::Clock;
 use tower::Service;
@@ -53,12 +57,17 @@ impl Kind {
             Self::VPSieNodes => "vpsienodes",
         }
     }
+
+    fn of_path(path: &str) -> Option<Self> {
+        let last = path.rsplit('/').next()?;
+        Self::ALL.into_iter().find(|kind| kind.plural() == last)
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Heard {
     clock: Clock,
-    at: Arc<Mutex<BTreeMap<&'static str, Duration>>>,
+    at: Arc<Mutex<BTreeMap<Kind, Duration>>>,
 }
 
 impl Heard {
@@ -71,15 +80,15 @@ impl Heard {
 
     pub(super) fn age(&self, kind: Kind) -> Duration {
         let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = at.get(kind.plural()).copied().unwrap_or_default();
+        let last = at.get(&kind).copied().unwrap_or_default();
         self.clock.monotonic().saturating_sub(last)
     }
 
-    pub(super) fn note(&self, plural: &'static str) {
+    pub(super) fn note(&self, kind: Kind) {
         self.at
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(plural, self.clock.monotonic());
+            .insert(kind, self.clock.monotonic());
     }
 
     /// A client that notes its answers here.
@@ -102,7 +111,7 @@ struct Listener {
 }
 
 impl Service<Request<Body>> for Listener {
-    type Response = Response<Body>;
+    type Response = Response<Overheard>;
     type Error = tower::BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -111,19 +120,68 @@ impl Service<Request<Body>> for Listener {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| request.uri().path().ends_with(kind.plural()));
+        let kind = Kind::of_path(request.uri().path());
+        let watch = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
         let heard = self.heard.clone();
         let client = self.inner.clone();
         Box::pin(async move {
             let response = client.send(request).await?;
-            if let Some(kind) = kind
-                && response.status().is_success()
-            {
-                heard.note(kind.plural());
+            let kind = kind.filter(|_| response.status().is_success());
+            if let Some(kind) = kind.filter(|_| !watch) {
+                heard.note(kind);
             }
-            Ok(response)
+            let to = kind.filter(|_| watch).map(|kind| (heard, kind));
+            Ok(response.map(|inner| Overheard { inner, to }))
         })
+    }
+}
+
+/// The body of an answer; of a watch, each piece that comes is noted.
+struct Overheard {
+    inner: Body,
+    to: Option<(Heard, Kind)>,
+}
+
+impl http_body::Body for Overheard {
+    type Data = Bytes;
+    type Error = kube::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        if matches!(frame, Poll::Ready(Some(Ok(_))))
+            && let Some((heard, kind)) = &self.to
+        {
+            heard.note(*kind);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_told_by_the_last_segment_of_the_path() {
+        let kind = Kind::of_path;
+        assert_eq!(kind("/api/v1/nodes"), Some(Kind::Nodes));
+        let ours = "/apis/autoscaler.vpsie.com/v1alpha1";
+        assert_eq!(kind(&format!("{ours}/vpsienodes")), Some(Kind::VPSieNodes));
+        assert_eq!(kind(&format!("{ours}/nodegroups")), Some(Kind::NodeGroups));
+        assert_eq!(kind("/api/v1/nodes/a"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The rows, and how views become rows.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Debug,
     sync::Arc,
 };
@@ -31,6 +31,19 @@ pub struct Versions {
     pub node_groups: u64,
     /// VPSieNodes.
     pub vpsie_nodes: u64,
+}
+
+/// How much the index holds, and what it went through.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Rows, by kind.
+    pub rows: BTreeMap<Kind, usize>,
+    /// How often a kind's watch had to be built anew, by kind.
+    pub rebuilds: BTreeMap<Kind, u64>,
+    /// Scheduling classes.
+    pub classes: usize,
+    /// Stored objects that cannot be decoded.
+    pub malformed: usize,
 }
 
 /// What is remembered of a Node.
@@ -140,10 +153,39 @@ impl NodeRow {
     }
 }
 
+/// The identities that were deleted last. The answer of an own write may be entered after the
+/// watch told of the object's deletion; it must not bring the object back.
+#[derive(Debug, Default)]
+struct Gone {
+    uids: BTreeSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Gone {
+    const KEPT: usize = 1024;
+
+    fn insert(&mut self, uid: &str) {
+        if !self.uids.insert(uid.to_owned()) {
+            return;
+        }
+        self.order.push_back(uid.to_owned());
+        if self.order.len() > Self::KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.uids.remove(&oldest);
+        }
+    }
+
+    fn contains(&self, uid: &str) -> bool {
+        self.uids.contains(uid)
+    }
+}
+
 /// A kind that is stored whole: ours, of which there are few.
 #[derive(Debug)]
 pub(super) struct Objects<K> {
     rows: BTreeMap<(String, String), Stored<K>>,
+    gone: Gone,
     generation: u64,
     listed: bool,
 }
@@ -160,6 +202,7 @@ impl<K> Default for Objects<K> {
     fn default() -> Self {
         Self {
             rows: BTreeMap::new(),
+            gone: Gone::default(),
             generation: 0,
             listed: false,
         }
@@ -235,6 +278,19 @@ impl<K: Resource<DynamicType = ()> + Debug> Objects<K> {
             stored.stamp = self.generation;
             return (Arc::clone(newer), false);
         }
+        // An object that is being deleted and has no finalizer left is gone by the time its
+        // version is read.
+        let ended = meta.deletion_timestamp.is_some()
+            && meta.finalizers.as_ref().is_none_or(Vec::is_empty)
+            && meta.deletion_grace_period_seconds.unwrap_or(0) == 0;
+        if ended || self.gone.contains(&uid) {
+            let held = self.rows.get(&key).is_some_and(|row| row.uid == uid);
+            if held {
+                self.rows.remove(&key);
+            }
+            self.gone.insert(&uid);
+            return (Arc::new(object), held);
+        }
         let object = Arc::new(object);
         self.rows.insert(
             key,
@@ -264,6 +320,9 @@ impl<K: Resource<DynamicType = ()> + Debug> Objects<K> {
             .is_some_and(|stored| Some(&stored.uid) == meta.uid.as_ref());
         if same {
             self.rows.remove(&key);
+        }
+        if let Some(uid) = &meta.uid {
+            self.gone.insert(uid);
         }
         same
     }
@@ -313,7 +372,11 @@ pub(super) struct Index {
     texts: BTreeSet<Arc<str>>,
     generations: BTreeMap<Kind, u64>,
     listed: BTreeSet<Kind>,
+    rebuilds: BTreeMap<Kind, u64>,
+    nodes_gone: Gone,
     unschedulable_changed: bool,
+    /// Interned classes and texts are looked through for unused ones at this many.
+    tidy_at: usize,
 }
 
 impl Index {
@@ -329,6 +392,20 @@ impl Index {
             Kind::NodeGroups => self.node_groups.rows.len(),
             Kind::VPSieNodes => self.vpsie_nodes.rows.len(),
         }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            rows: Kind::ALL.map(|kind| (kind, self.rows(kind))).into(),
+            rebuilds: self.rebuilds.clone(),
+            classes: self.classes.len(),
+            malformed: self.node_groups.malformed("").len() + self.vpsie_nodes.malformed("").len(),
+        }
+    }
+
+    /// The watch of this kind is built anew.
+    pub(super) fn rebuilt(&mut self, kind: Kind) {
+        *self.rebuilds.entry(kind).or_default() += 1;
     }
 
     pub(super) fn begin(&mut self, kind: Kind) {
@@ -358,7 +435,6 @@ impl Index {
                 for key in gone {
                     self.drop_pod(&key);
                 }
-                self.unschedulable_changed = true;
                 self.tidy();
             }
             Kind::Nodes => self.nodes.retain(|_, entry| entry.stamp == generation),
@@ -373,11 +449,15 @@ impl Index {
     fn tidy(&mut self) {
         self.classes.retain(|class| Arc::strong_count(class) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
+        self.tidy_at = 2 * (self.classes.len() + self.texts.len()) + 1024;
     }
 
     fn intern_class(&mut self, class: SchedulingClass) -> Arc<SchedulingClass> {
         if let Some(known) = self.classes.get(&class) {
             return Arc::clone(known);
+        }
+        if self.classes.len() + self.texts.len() >= self.tidy_at {
+            self.tidy();
         }
         let class = Arc::new(class);
         self.classes.insert(Arc::clone(&class));
@@ -403,24 +483,36 @@ impl Index {
             return self.drop_pod(&key);
         }
         let class = self.intern_class(view.class());
-        let pod = view.pod(key.clone(), class);
+        let mut pod = view.pod(key.clone(), class);
         let stamp = self.generation(Kind::Pods);
+        let mut before = None;
         if let Some(row) = self.pods.get_mut(&key) {
             row.stamp = stamp;
             if *row.pod == pod {
                 return false;
             }
+            before = Some(Arc::clone(&row.pod));
         }
+        let changed_before = self.unschedulable_changed;
         self.drop_pod(&key);
-        if let PodState::Bound(node) = &pod.state {
+        if let PodState::Bound(node) = &mut pod.state {
+            if let Some((shared, _)) = self.pods_on.get_key_value(node) {
+                *node = shared.clone();
+            }
             self.pods_on
                 .entry(node.clone())
                 .or_default()
                 .insert(key.clone());
         } else {
             self.waiting.insert(key.clone());
-            self.unschedulable_changed |= matches!(pod.state, PodState::Unschedulable(_));
         }
+        // What stays unschedulable under the same identity does not change the set.
+        let unplaced = |pod: &Pod| {
+            matches!(pod.state, PodState::Unschedulable(_))
+                .then(|| (pod.uid.clone(), Arc::clone(&pod.class)))
+        };
+        self.unschedulable_changed =
+            changed_before || before.as_deref().and_then(unplaced) != unplaced(&pod);
         self.pods.insert(
             key,
             PodRow {
@@ -468,7 +560,11 @@ impl Index {
     }
 
     pub(super) fn note_node(&mut self, view: views::NodeView) -> bool {
-        let row = NodeRow::of(&view);
+        let mut row = NodeRow::of(&view);
+        if self.nodes_gone.contains(row.uid().as_str()) {
+            return false;
+        }
+        self.share(&mut row);
         let version = number(Some(&row.resource_version));
         let stamp = self.generation(Kind::Nodes);
         if let Some(entry) = self.nodes.get_mut(&row.node.name) {
@@ -494,6 +590,22 @@ impl Index {
         true
     }
 
+    /// Keys and most values of labels and annotations are the same on every Node: held once.
+    fn share(&mut self, row: &mut NodeRow) {
+        let mut shared = |labels: &Labels| -> Labels {
+            labels
+                .iter()
+                .map(|(key, value)| (self.intern(key), self.intern(value)))
+                .collect()
+        };
+        let labels = shared(&row.node.shape.labels);
+        row.annotations = shared(&row.annotations);
+        row.node.shape = Arc::new(NodeShape {
+            labels,
+            ..NodeShape::clone(&row.node.shape)
+        });
+    }
+
     pub(super) fn remove_node(&mut self, view: &views::NodeView) -> bool {
         let name = NodeName::new(view.metadata.name.as_deref().unwrap_or_default());
         let same = self.nodes.get(&name).is_some_and(|entry| {
@@ -501,6 +613,9 @@ impl Index {
         });
         if same {
             self.nodes.remove(&name);
+        }
+        if let Some(uid) = &view.metadata.uid {
+            self.nodes_gone.insert(uid);
         }
         same
     }

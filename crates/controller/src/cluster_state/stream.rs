@@ -32,14 +32,28 @@ struct Patience {
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 
+impl Patience {
+    /// `clock_speed` divides the waits for a sleeper that is not on product time (kube's).
+    const fn new(random: Randomness, clock_speed: f64) -> Self {
+        Self {
+            random,
+            next: FIRST,
+            clock_speed,
+        }
+    }
+
+    fn draw(&mut self) -> Duration {
+        let wait = self.random.between(self.next / 2, self.next);
+        self.next = (self.next * 2).min(LONGEST);
+        wait.div_f64(self.clock_speed)
+    }
+}
+
 impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let wait = self.random.between(self.next / 2, self.next);
-        self.next = (self.next * 2).min(LONGEST);
-        // kube sleeps on tokio's clock, not on product time.
-        Some(wait.div_f64(self.clock_speed))
+        Some(self.draw())
     }
 }
 
@@ -126,25 +140,52 @@ fn run<K, A>(
     A: Apply<K>,
 {
     let state = state.clone();
+    let stop = tasks.stop_token();
     tasks.spawn(name, async move {
-        loop {
-            follow(&state, kind, api.clone(), fields, apply).await;
-            tracing::warn!(
-                kind = kind.plural(),
-                "nothing was heard of this kind; listing it anew"
-            );
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = keep(&state, kind, &api, fields, apply) => {}
         }
     });
 }
 
-/// Follows one watch until it has to be built anew.
+/// Follows a kind for ever: builds its watch anew whenever that has come to nothing.
+async fn keep<K, A>(
+    state: &ClusterState,
+    kind: Kind,
+    api: &Api<K>,
+    fields: Option<&'static str>,
+    apply: A,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    A: Apply<K>,
+{
+    let random = state.random.fork(kind.plural());
+    let mut patience = Patience::new(random.clone(), 1.0);
+    loop {
+        let begun = state.clock.monotonic();
+        let why = follow(state, kind, api.clone(), fields, apply, &random).await;
+        tracing::warn!(kind = kind.plural(), why, "listing this kind anew");
+        state.lock().rebuilt(kind);
+        // Where every watch is refused as expired, lists must not follow each other in a hot loop.
+        if state.clock.monotonic().saturating_sub(begun) > LONGEST * 2 {
+            patience.reset();
+        }
+        state.clock.sleep(patience.draw()).await;
+    }
+}
+
+/// Follows one watch until it has to be built anew; says why.
 async fn follow<K, A>(
     state: &ClusterState,
     kind: Kind,
     api: Api<K>,
     fields: Option<&'static str>,
     apply: A,
-) where
+    random: &Randomness,
+) -> &'static str
+where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     A: Apply<K>,
 {
@@ -154,13 +195,9 @@ async fn follow<K, A>(
     if let Some(fields) = fields {
         config = config.fields(fields);
     }
-    let patience = Patience {
-        random: state.random.fork(kind.plural()),
-        next: FIRST,
-        clock_speed: state.clock.speed(),
-    };
+    let patience = Patience::new(random.clone(), state.clock.speed());
     let mut events = Box::pin(watcher(api, config).backoff(patience));
-    state.heard.note(kind.plural());
+    state.heard.note(kind);
     loop {
         let left = state
             .options
@@ -168,17 +205,19 @@ async fn follow<K, A>(
             .saturating_sub(state.heard.age(kind));
         let event = match state.clock.timeout(left, events.next()).await {
             Ok(Some(event)) => event,
-            Ok(None) => return,
-            Err(_) if state.heard.age(kind) >= state.options.stale_after => return,
+            Ok(None) => return "its watch ended",
+            Err(_) if state.heard.age(kind) >= state.options.stale_after => {
+                return "nothing was heard of it";
+            }
             Err(_) => continue,
         };
         match event {
-            Ok(event) => apply_event(state, kind, event, apply),
+            Ok(event) => apply_event(state, event, apply),
             Err(error) => {
                 tracing::debug!(kind = kind.plural(), %error, "watch interrupted");
                 if is_expired(&error) {
                     // The watcher would ask for the same version again, for ever.
-                    return;
+                    return "its watch cannot be started from the version listed";
                 }
             }
         }
@@ -193,8 +232,7 @@ fn is_expired(error: &watcher::Error) -> bool {
     )
 }
 
-fn apply_event<K, A: Apply<K>>(state: &ClusterState, kind: Kind, event: Event<K>, apply: A) {
-    state.heard.note(kind.plural());
+fn apply_event<K, A: Apply<K>>(state: &ClusterState, event: Event<K>, apply: A) {
     let mut index = state.lock();
     let changed = match event {
         Event::Init => {

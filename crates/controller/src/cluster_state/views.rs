@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
 };
 
@@ -14,14 +15,17 @@ use k8s_openapi::{
         apps::v1::DaemonSet as KubeDaemonSet,
         core::v1::{Node as KubeNode, Pod as KubePod},
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use kube::Resource;
 use model::{
     Labels, NodeName, NodeSelectorTerm, Operator, Pod, PodKey, PodRole, PodState, Quantity,
     Requirement, Resources, SchedulingClass, Taint, TaintEffect, Toleration, Uid, UnevaluatedRule,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
 /// Labels or annotations as the model has them.
 pub(super) fn labels(map: Option<&BTreeMap<String, String>>) -> Labels {
@@ -34,21 +38,95 @@ pub(super) fn labels(map: Option<&BTreeMap<String, String>>) -> Labels {
 type Amounts = BTreeMap<String, Amount>;
 
 /// A quantity as the API writes it; some writers use numbers.
-#[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(untagged)]
-enum Amount {
-    Text(String),
-    Number(i64),
-}
+///
+/// Decoding it never fails: one bad quantity must not make a whole list unreadable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Amount(Box<str>);
 
 impl Amount {
     fn quantity(&self) -> Result<Quantity, String> {
-        let text = match self {
-            Self::Text(text) => text.clone(),
-            Self::Number(number) => number.to_string(),
-        };
-        Quantity::parse(&text).map_err(|error| error.to_string())
+        Quantity::parse(&self.0).map_err(|error| error.to_string())
     }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyScalar;
+
+        impl<'de> Visitor<'de> for AnyScalar {
+            type Value = Amount;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a quantity")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Amount, E> {
+                Ok(Amount(text.into()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Amount, E> {
+                Ok(Amount(number.to_string().into()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Amount, E> {
+                Ok(Amount(number.to_string().into()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Amount, E> {
+                Ok(Amount(number.to_string().into()))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Amount, E> {
+                Ok(Amount(value.to_string().into()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Amount, E> {
+                Ok(Amount("null".into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Amount, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Amount("a list".into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Amount, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Amount("an object".into()))
+            }
+        }
+
+        deserializer.deserialize_any(AnyScalar)
+    }
+}
+
+/// Metadata without `managedFields`, which is most of it and never looked at.
+fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Narrow {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        creation_timestamp: Option<Time>,
+        deletion_timestamp: Option<Time>,
+        labels: Option<BTreeMap<String, String>>,
+        annotations: Option<BTreeMap<String, String>>,
+        owner_references: Option<Vec<OwnerReference>>,
+    }
+    let narrow = Narrow::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name: narrow.name,
+        namespace: narrow.namespace,
+        uid: narrow.uid,
+        resource_version: narrow.resource_version,
+        creation_timestamp: narrow.creation_timestamp,
+        deletion_timestamp: narrow.deletion_timestamp,
+        labels: narrow.labels,
+        annotations: narrow.annotations,
+        owner_references: narrow.owner_references,
+        ..ObjectMeta::default()
+    })
 }
 
 /// Amounts by resource; the first one that cannot be read is named.
@@ -79,7 +157,8 @@ fn resources(amounts: &Amounts) -> Result<Resources, String> {
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = KubePod)]
 pub struct PodView {
-    /// Metadata.
+    /// Metadata, without `managedFields`.
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     spec: PodSpecView,
@@ -100,8 +179,8 @@ pub(super) struct PodSpecView {
     resources: Option<RequirementsView>,
     priority: Option<i32>,
     topology_spread_constraints: Option<Vec<SpreadView>>,
-    volumes: Option<Vec<BTreeMap<String, serde_json::Value>>>,
-    resource_claims: Option<Vec<serde::de::IgnoredAny>>,
+    volumes: Option<Vec<BTreeMap<String, IgnoredAny>>>,
+    resource_claims: Option<Vec<IgnoredAny>>,
     host_network: Option<bool>,
 }
 
@@ -143,7 +222,7 @@ struct AffinityView {
 #[serde(default)]
 struct PodAffinityView {
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    required: Option<Vec<serde::de::IgnoredAny>>,
+    required: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -283,7 +362,13 @@ impl PodSpecView {
     fn class(&self, namespace: &str) -> SchedulingClass {
         let (requests, mut defect) = match self.requests() {
             Ok(requests) => (requests, None),
-            Err(error) => (Resources::default(), Some(error)),
+            Err(error) => {
+                let one = Resources {
+                    pods: 1,
+                    ..Resources::default()
+                };
+                (one, Some(error))
+            }
         };
         let mut terms_of = |terms: &[TermView]| {
             let mut all = Vec::new();
@@ -500,7 +585,8 @@ impl TolerationView {
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = KubeDaemonSet)]
 pub struct DaemonSetView {
-    /// Metadata.
+    /// Metadata, without `managedFields`.
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     spec: DaemonSetSpecView,
 }
@@ -544,6 +630,14 @@ impl DaemonSetView {
                 value: Arc::from(""),
                 effect: Some(effect),
             }));
+        if self.spec.template.spec.host_network == Some(true) {
+            class.tolerations.push(Toleration {
+                key: Arc::from("node.kubernetes.io/network-unavailable"),
+                exists: true,
+                value: Arc::from(""),
+                effect: Some(TaintEffect::NoSchedule),
+            });
+        }
         class
     }
 }
@@ -554,7 +648,8 @@ impl DaemonSetView {
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = KubeNode)]
 pub struct NodeView {
-    /// Metadata.
+    /// Metadata, without `managedFields`.
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub(super) spec: NodeSpecView,

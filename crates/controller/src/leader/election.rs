@@ -39,13 +39,37 @@ impl Default for Times {
     }
 }
 
+/// Times with which two replicas could lead at once, or nobody for long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadTimes {
+    /// The old leader's guard would outlive the lease.
+    #[error("the renew deadline must be shorter than the lease duration, by a tenth at least")]
+    DeadlineTooLong,
+    /// One slow answer would end the term.
+    #[error("the retry period must be more than zero and at most half the renew deadline")]
+    RetryTooLong,
+}
+
+impl Times {
+    /// Refuses times that are not safe: the clocks of two replicas may differ in rate by 10 %.
+    pub fn validate(&self) -> Result<(), BadTimes> {
+        if self.renew_deadline + self.lease_duration / 10 > self.lease_duration {
+            Err(BadTimes::DeadlineTooLong)
+        } else if self.retry_period.is_zero() || self.retry_period * 2 > self.renew_deadline {
+            Err(BadTimes::RetryTooLong)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// What a candidate should send next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Try {
     /// Nothing: somebody else holds the lease.
     Wait,
-    /// The lease does not exist: create it.
-    Create,
+    /// The lease does not exist: create it, in this term.
+    Create(u64),
     /// Take the lease that has this record, in the term after its.
     Acquire(Record),
     /// Renew the lease that has this record.
@@ -59,6 +83,8 @@ pub struct Election {
     times: Times,
     /// The record last seen and since when it has not changed.
     seen: Option<(Record, Duration)>,
+    /// Since when a lease that was there before is missing.
+    missing: Option<Duration>,
     /// While leading: the epoch and until when it is valid.
     term: Option<(u64, Duration)>,
 }
@@ -71,6 +97,7 @@ impl Election {
             identity,
             times,
             seen: None,
+            missing: None,
             term: None,
         }
     }
@@ -84,9 +111,20 @@ impl Election {
     /// The lease was read at `now`; decides what to send.
     pub fn observed(&mut self, now: Duration, record: Option<Record>) -> Try {
         let Some(record) = record else {
-            self.seen = None;
-            return Try::Create;
+            let Some((last, _)) = &self.seen else {
+                return Try::Create(1);
+            };
+            // Somebody deleted the lease. Who led may believe so until its guard runs out; only
+            // that replica may make it anew before.
+            let since = *self.missing.get_or_insert(now);
+            let free = last.holder.is_empty() || self.leads();
+            return if free || now.saturating_sub(since) >= self.times.lease_duration {
+                Try::Create(last.transitions + 1)
+            } else {
+                Try::Wait
+            };
         };
+        self.missing = None;
         let since = match &self.seen {
             // Versions differ with every write; so does any real renewal.
             Some((known, since)) if known.version == record.version => *since,
@@ -110,6 +148,7 @@ impl Election {
     pub fn succeeded(&mut self, begun: Duration, record: Record) -> (u64, Duration) {
         let valid_until = begun + self.times.renew_deadline;
         let epoch = record.transitions;
+        self.missing = None;
         self.seen = Some((record, begun));
         self.term = Some((epoch, valid_until));
         (epoch, valid_until)
@@ -230,7 +269,7 @@ mod tests {
                 let name = format!("c{i}");
                 let answer = match &next {
                     Try::Wait => None,
-                    Try::Create => server.write(None, &name, 1),
+                    Try::Create(term) => server.write(None, &name, *term),
                     Try::Acquire(r) => server.write(Some(&r.version), &name, r.transitions + 1),
                     Try::Renew(r) => server.write(Some(&r.version), &name, r.transitions),
                 };
@@ -275,6 +314,71 @@ mod tests {
             election.observed(at(130), Some(free.clone())),
             Try::Acquire(free)
         );
+    }
+
+    #[test]
+    fn a_lease_somebody_deleted_is_made_anew_only_by_its_leader_or_after_its_duration() {
+        let at = Duration::from_secs;
+        let record = Record {
+            holder: "a".into(),
+            transitions: 3,
+            version: "7".into(),
+            ..Record::default()
+        };
+        let mut leader = Election::new("a".into(), Times::default());
+        leader.succeeded(at(0), record.clone());
+        assert_eq!(leader.observed(at(2), None), Try::Create(4));
+
+        let mut standby = Election::new("b".into(), Times::default());
+        assert_eq!(standby.observed(at(0), Some(record)), Try::Wait);
+        assert_eq!(standby.observed(at(2), None), Try::Wait);
+        assert_eq!(standby.observed(at(16), None), Try::Wait);
+        assert_eq!(standby.observed(at(17), None), Try::Create(4));
+
+        let mut newcomer = Election::new("c".into(), Times::default());
+        assert_eq!(newcomer.observed(at(0), None), Try::Create(1));
+    }
+
+    #[test]
+    fn times_that_would_let_two_lead_are_refused() {
+        let times = Times::default();
+        assert_eq!(times.validate(), Ok(()));
+        let long = Times {
+            renew_deadline: times.lease_duration,
+            ..times
+        };
+        assert_eq!(long.validate(), Err(BadTimes::DeadlineTooLong));
+        let rare = Times {
+            retry_period: times.renew_deadline,
+            ..times
+        };
+        assert_eq!(rare.validate(), Err(BadTimes::RetryTooLong));
+    }
+
+    #[test]
+    fn a_term_ends_with_its_deadline_or_when_another_holds_the_lease() {
+        let at = Duration::from_secs;
+        let own = Record {
+            holder: "a".into(),
+            transitions: 1,
+            version: "1".into(),
+            ..Record::default()
+        };
+        let mut election = Election::new("a".into(), Times::default());
+        election.succeeded(at(0), own.clone());
+        assert!(!election.lost(at(9)));
+        assert!(election.lost(at(10)), "validity counts from the request");
+        assert!(!election.leads());
+
+        election.succeeded(at(20), own.clone());
+        let other = Record {
+            holder: "b".into(),
+            transitions: 2,
+            version: "2".into(),
+            ..Record::default()
+        };
+        election.observed(at(21), Some(other));
+        assert!(election.lost(at(21)));
     }
 
     #[test]

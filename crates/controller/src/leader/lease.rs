@@ -105,10 +105,11 @@ impl Leader {
                 self.state.send_replace(Leadership::Lost);
                 return;
             }
-            let pause = self.options.times.retry_period
-                + self
-                    .random
-                    .between(Duration::ZERO, self.options.times.retry_period / 10);
+            // A standby only reads, so it may look more often: a released lease is taken within a
+            // second.
+            let retry = self.options.times.retry_period;
+            let pause = if election.leads() { retry } else { retry / 4 };
+            let pause = pause + self.random.between(Duration::ZERO, pause / 10);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -135,7 +136,7 @@ impl Leader {
         let next = election.observed(begun, found.as_ref().map(record));
         let (lease, create) = match next {
             Try::Wait => return Ok(()),
-            Try::Create => (self.lease(None, 1), true),
+            Try::Create(term) => (self.lease(None, term), true),
             Try::Acquire(seen) => (self.lease(found.as_ref(), seen.transitions + 1), false),
             Try::Renew(seen) => (self.lease(found.as_ref(), seen.transitions), false),
         };
@@ -161,7 +162,9 @@ impl Leader {
         } else {
             tracing::info!(identity = self.options.identity, epoch, "leading");
             let new = LeaderGuard::new(epoch, self.clock.clone(), valid_until);
-            *guard = Some(new.clone());
+            if let Some(old) = guard.replace(new.clone()) {
+                old.end();
+            }
             self.state.send_replace(Leadership::Leading(new));
         }
         Ok(())
