@@ -363,7 +363,11 @@ mod tests {
     fn a_probability_strikes_about_that_share_and_repeats_with_its_seed() {
         let run = || {
             let script = script();
-            script.add(Rule::on(Match::Reads, Fault::Html500).always().probability(0.25));
+            script.add(
+                Rule::on(Match::Reads, Fault::Html500)
+                    .always()
+                    .probability(0.25),
+            );
             strikes(&script, Route::GetCluster, 1000)
         };
         let struck = run().into_iter().filter(|struck| *struck).count();
@@ -381,7 +385,10 @@ mod tests {
             rule,
             Rule::on(
                 Route::AddWorker,
-                Fault::Slow { by: Duration::from_secs(90), after_commit: true }
+                Fault::Slow {
+                    by: Duration::from_secs(90),
+                    after_commit: true
+                }
             )
             .nth(3)
         );
@@ -392,8 +399,10 @@ mod tests {
         .unwrap();
         assert_eq!(rule.times, None);
         assert!(
-            serde_json::from_value::<Rule>(serde_json::json!({"route": "nowhere", "fault": "truncated"}))
-                .is_err()
+            serde_json::from_value::<Rule>(
+                serde_json::json!({"route": "nowhere", "fault": "truncated"})
+            )
+            .is_err()
         );
     }
 }

@@ -215,7 +215,10 @@ mod tests {
             Route::find(&Method::POST, "/k8s/cluster/byId/abc/add/slave/group/17");
         assert_eq!(route, Route::AddWorker);
         assert_eq!(values, ["abc", "17"]);
-        assert_eq!(Route::find(&Method::GET, "/vm/pending").0, Route::ListPendingVms);
+        assert_eq!(
+            Route::find(&Method::GET, "/vm/pending").0,
+            Route::ListPendingVms
+        );
         assert_eq!(Route::find(&Method::GET, "/vm/abc").0, Route::GetVm);
         assert_eq!(Route::find(&Method::GET, "/offerings").0, Route::Unknown);
         assert_eq!(Route::find(&Method::PUT, "/vm").0, Route::Unknown);
