@@ -98,8 +98,34 @@ impl fmt::Display for Failure {
                 resource,
                 requested,
                 free,
-                ..
-            } => write!(f, "insufficient {resource}: {requested} asked, {free} free"),
+                exceeds_capacity,
+            } => {
+                let asked = Amount(resource, *requested);
+                let free = Amount(resource, *free);
+                write!(f, "insufficient {resource}: {asked} asked, {free} free")?;
+                if *exceeds_capacity {
+                    f.write_str(" (more than the node has altogether)")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An amount in the unit people write for its resource.
+struct Amount<'a>(&'a str, i64);
+
+impl fmt::Display for Amount<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(resource, amount) = *self;
+        let bytes = matches!(resource, "memory" | "ephemeral-storage")
+            || resource.starts_with("hugepages-");
+        match resource {
+            "cpu" if amount % 1000 == 0 => write!(f, "{}", amount / 1000),
+            "cpu" => write!(f, "{amount}m"),
+            _ if bytes && amount != 0 && amount % (1 << 30) == 0 => write!(f, "{}Gi", amount >> 30),
+            _ if bytes && amount.unsigned_abs() >= 1 << 20 => write!(f, "{}Mi", amount >> 20),
+            _ => write!(f, "{amount}"),
         }
     }
 }
@@ -122,6 +148,13 @@ pub fn admits(class: &SchedulingClass, node: &Node) -> bool {
         && node_name::check(class, node).is_none()
         && taint_toleration::check(class, node).is_none()
         && node_affinity::check(class, node).is_none()
+}
+
+/// How many pods of `class`, at most `most`, the resources of `node` take beside `requested`. The
+/// other filters are not asked: see [`admits`].
+#[must_use]
+pub fn how_many(class: &SchedulingClass, node: &Node, requested: &Resources, most: u32) -> u32 {
+    node_resources_fit::how_many(class, node, requested, most)
 }
 
 /// Every filter's no.
