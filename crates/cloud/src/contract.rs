@@ -19,7 +19,9 @@ use std::{
     time::Duration,
 };
 
-use model::{DatacenterId, Hostname, Instance, InstanceId, OperationId, Pool, PoolId, Role, SizeId};
+use model::{
+    DatacenterId, Hostname, Instance, InstanceId, OperationId, Pool, PoolId, Role, SizeId,
+};
 use runtime::Clock;
 
 use crate::{
@@ -233,6 +235,7 @@ impl World<'_> {
         Call {
             request_id: Arc::from(format!("contract-{number}")),
             timeout,
+            permit: crate::Permit::default(),
         }
     }
 

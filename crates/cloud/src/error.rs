@@ -34,6 +34,8 @@ pub enum ErrorClass {
     ContractDrift,
     /// Our own breaker is open: nothing was sent.
     CircuitOpen,
+    /// The caller's permit ended before the request was sent: nothing was.
+    Withheld,
     /// The provider cannot do this at all (for example delete by identity).
     Unsupported,
 }
@@ -54,6 +56,7 @@ impl ErrorClass {
             Self::Ambiguous => "Ambiguous",
             Self::ContractDrift => "ContractDrift",
             Self::CircuitOpen => "CircuitOpen",
+            Self::Withheld => "Withheld",
             Self::Unsupported => "Unsupported",
         }
     }

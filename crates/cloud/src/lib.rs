@@ -15,6 +15,6 @@ pub use error::{CloudError, ErrorClass};
 pub use matching::{NodeFacts, NodeMatch, match_node};
 pub use provider::{
     BoxFuture, Call, Capabilities, Catalogue, CloudProvider, CreateIntent, CreateOutcome,
-    Datacenter, DeleteOutcome, DeleteTarget, Health, PoolRequest, Scope,
+    Datacenter, DeleteOutcome, DeleteTarget, Health, Permit, PoolRequest, Scope,
 };
 pub use resolve::{OpenOperation, RequestState, resolve};

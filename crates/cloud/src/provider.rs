@@ -20,6 +20,39 @@ pub struct Call {
     pub request_id: Arc<str>,
     /// The whole call, waiting for the rate limit included, ends after this.
     pub timeout: Duration,
+    /// Asked right before a request that changes something goes onto the wire, after all waiting.
+    pub permit: Permit,
+}
+
+/// Whether the caller may still change anything: a leader that lost its lease while its request
+/// waited for the rate limit must not have it sent.
+#[derive(Clone)]
+pub struct Permit(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Permit {
+    /// A permit that holds as long as `holds` says so.
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+
+    /// Whether it holds now.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl Default for Permit {
+    /// Always holds: for reads, and for callers without competitors.
+    fn default() -> Self {
+        Self::new(|| true)
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Permit").field(&self.holds()).finish()
+    }
 }
 
 /// What the provider can do; the core must not assume more.

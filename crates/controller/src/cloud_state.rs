@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use cloud::{Call, Catalogue, CloudError, CloudProvider, ErrorClass, Scope};
+use cloud::{Call, Catalogue, CloudError, CloudProvider, ErrorClass, Permit, Scope};
 use futures::future::join_all;
 use jiff::Timestamp;
 use model::{DatacenterId, InstanceId, Observation};
@@ -127,6 +127,7 @@ impl CloudState {
         Call {
             request_id: self.random.uuid_at(self.clock.now()).to_string().into(),
             timeout,
+            permit: Permit::default(),
         }
     }
 

@@ -8,7 +8,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use api::{NodeGroup, VPSieNode};
-use cloud::{CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, PoolRequest};
+use cloud::{Call, CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, Permit, PoolRequest};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource,
@@ -344,10 +344,19 @@ impl Effects {
 
     // === The cloud ===
 
+    /// A call that is withheld should the term end while it waits to be sent.
+    fn call(&self) -> Call {
+        let guard = self.guard.clone();
+        Call {
+            permit: Permit::new(move || guard.check().is_ok()),
+            ..self.cloud.call(CLOUD_TIMEOUT)
+        }
+    }
+
     /// Makes the pool of a size exist.
     pub async fn ensure_pool(&self, request: &PoolRequest) -> Result<Pool, Error> {
         self.check("making a pool")?;
-        let call = self.cloud.call(CLOUD_TIMEOUT);
+        let call = self.call();
         tracing::info!(
             target: "audit",
             request_id = %call.request_id,
@@ -361,7 +370,7 @@ impl Effects {
     /// Buys one machine: exactly one creating request. The intent is durable already.
     pub async fn create_machine(&self, intent: &CreateIntent) -> Result<CreateOutcome, Error> {
         self.check("creating a machine")?;
-        let call = self.cloud.call(CLOUD_TIMEOUT);
+        let call = self.call();
         tracing::info!(
             target: "audit",
             request_id = %call.request_id,
@@ -381,7 +390,7 @@ impl Effects {
         proof: &Proof,
     ) -> Result<DeleteOutcome, Error> {
         self.check("deleting a machine")?;
-        let call = self.cloud.call(CLOUD_TIMEOUT);
+        let call = self.call();
         tracing::info!(
             target: "audit",
             request_id = %call.request_id,

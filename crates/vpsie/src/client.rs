@@ -187,6 +187,13 @@ impl Client {
             ));
         }
         let proof = self.proof(call, &account, ask, None).await?;
+        if ask.kind == Kind::Write && !call.permit.holds() {
+            return Err(CloudError::new(
+                &ask.operation,
+                ErrorClass::Withheld,
+                "the right to change anything ended before the request was sent",
+            ));
+        }
         let generation = proof.generation;
         match self.send(call, &account, ask, &proof).await {
             Err(error) if error.class == ErrorClass::Auth && generation.is_some() => {

@@ -53,11 +53,7 @@ async fn a_create_buys_one_machine_with_one_request(world: &World<'_>) -> Outcom
 
 /// Disturbs the creating request and wants `Unknown` after exactly one of it; `bought`: whether
 /// the machine exists nevertheless.
-async fn unknown_after_one_request(
-    world: &World<'_>,
-    what: Disturbance,
-    bought: bool,
-) -> Outcome {
+async fn unknown_after_one_request(world: &World<'_>, what: Disturbance, bought: bool) -> Outcome {
     let [size, _] = world.harness.sizes();
     let pool = world.pool_of(&size).await?;
     // For as long as it lasts: a provider that sent it again would be disturbed again.
@@ -184,14 +180,17 @@ async fn a_create_beyond_the_cap_is_refused_as_quota_and_buys_nothing(
     applies!(world.harness.cap_workers(1), "a cap cannot be staged");
     world.bought(&pool, "contract-within-the-cap").await?;
     refused(world, &pool, |class| {
-        matches!(class, ErrorClass::Quota { limit: None | Some(1) })
+        matches!(
+            class,
+            ErrorClass::Quota {
+                limit: None | Some(1)
+            }
+        )
     })
     .await
 }
 
-async fn a_sold_out_size_is_refused_as_out_of_stock_and_buys_nothing(
-    world: &World<'_>,
-) -> Outcome {
+async fn a_sold_out_size_is_refused_as_out_of_stock_and_buys_nothing(world: &World<'_>) -> Outcome {
     let [size, _] = world.harness.sizes();
     let pool = world.pool_of(&size).await?;
     applies!(world.harness.sell_out(&size), "nothing can be sold out");
@@ -233,9 +232,7 @@ async fn creates_at_once_buy_as_many_machines_as_they_are(world: &World<'_>) -> 
     Ok(Verdict::Held)
 }
 
-async fn a_named_create_is_found_by_its_name_instead_of_bought_twice(
-    world: &World<'_>,
-) -> Outcome {
+async fn a_named_create_is_found_by_its_name_instead_of_bought_twice(world: &World<'_>) -> Outcome {
     applies!(
         world.capabilities().named_create,
         "machines are not named by the caller"

@@ -42,14 +42,20 @@ async fn an_undisturbed_observation_is_complete_sorted_and_without_duplicates(
     let before = world.harness.clock().now();
     let seen = world.observe().await.map_err(|error| shown(&error))?;
     promise!(seen.complete, "not complete: {:?}", seen.defects);
-    promise!(seen.defects.is_empty(), "complete, with defects {:?}", seen.defects);
+    promise!(
+        seen.defects.is_empty(),
+        "complete, with defects {:?}",
+        seen.defects
+    );
     promise!(
         seen.started_at >= before && seen.started_at <= world.harness.clock().now(),
         "started_at {} lies outside of the call",
         seen.started_at
     );
     promise!(
-        seen.instances.windows(2).all(|pair| pair[0].id < pair[1].id),
+        seen.instances
+            .windows(2)
+            .all(|pair| pair[0].id < pair[1].id),
         "instances are not strictly ascending by id"
     );
     promise!(
@@ -115,9 +121,7 @@ async fn an_observation_survives_one_passing_failure(world: &World<'_>) -> Outco
     Ok(Verdict::Held)
 }
 
-async fn a_lasting_failure_is_an_error_or_an_incomplete_observation(
-    world: &World<'_>,
-) -> Outcome {
+async fn a_lasting_failure_is_an_error_or_an_incomplete_observation(world: &World<'_>) -> Outcome {
     applies!(
         world
             .harness
@@ -212,7 +216,10 @@ async fn reads_end_within_their_timeout(world: &World<'_>) -> Outcome {
     promise!(world.in_time(began, timeout), "observe overran its timeout");
     let began = clock.monotonic();
     let _ = world.provider.catalogue(&call, &datacenter).await;
-    promise!(world.in_time(began, timeout), "catalogue overran its timeout");
+    promise!(
+        world.in_time(began, timeout),
+        "catalogue overran its timeout"
+    );
     let began = clock.monotonic();
     let _ = world.provider.datacenters(&call).await;
     promise!(

@@ -72,7 +72,10 @@ async fn an_undisturbed_outcome_carries_no_secret(world: &World<'_>) -> Outcome 
     let pool = world.pool_of(&size).await?;
     let machine = world.bought(&pool, "contract-clean").await?;
     clean(world, "a machine", &format!("{machine:?}"))?;
-    let seen = world.observe().await.map_err(|error| super::shown(&error))?;
+    let seen = world
+        .observe()
+        .await
+        .map_err(|error| super::shown(&error))?;
     clean(world, "an observation", &format!("{seen:?}"))?;
     Ok(Verdict::Held)
 }

@@ -505,6 +505,7 @@ fn refusal(error: &CloudError) -> (Asked, Duration) {
         ErrorClass::Transient
         | ErrorClass::Auth
         | ErrorClass::CircuitOpen
+        | ErrorClass::Withheld
         | ErrorClass::ContractDrift
         | ErrorClass::Ambiguous => (
             Asked::Later {
