@@ -8,6 +8,8 @@
 mod heard;
 mod index;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod views;
 
 use std::{

@@ -1,0 +1,426 @@
+//! The index without any stream: views in, rows out.
+
+use api::VPSieNode;
+use k8s_openapi::api::core::v1::Node as KubeNode;
+use kube::core::DeserializeGuard;
+use model::{NodeName, PodKey, PodRole, PodState, UnevaluatedRule};
+use serde_json::{Value, json};
+
+use super::{
+    Kind,
+    index::{Index, NodeRow},
+    views::{DaemonSetView, NodeView, PodView},
+};
+
+fn of<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Later entries of `more` replace those of `base`, object by object.
+fn merged(mut base: Value, more: Value) -> Value {
+    match (&mut base, more) {
+        (Value::Object(base), Value::Object(more)) => {
+            for (key, value) in more {
+                let under = base.remove(&key).unwrap_or(Value::Null);
+                base.insert(key, merged(under, value));
+            }
+        }
+        (base, more) => *base = more,
+    }
+    base
+}
+
+fn pod(name: &str, more: Value) -> PodView {
+    let base = json!({
+        "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"),
+            "resourceVersion": "1", "managedFields": [{"manager": "x", "fieldsV1": {"f:spec": {}}}]},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]},
+    });
+    of(merged(base, more))
+}
+
+fn unschedulable(name: &str, more: Value) -> PodView {
+    let condition = json!({"status": {"phase": "Pending", "conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    pod(name, merged(condition, more))
+}
+
+fn node(name: &str, version: u64, more: Value) -> Value {
+    let base = json!({
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": version.to_string(),
+            "labels": {"kubernetes.io/hostname": name}},
+        "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True",
+                "lastTransitionTime": "2026-01-01T00:00:00Z", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]},
+    });
+    merged(base, more)
+}
+
+fn machine(name: &str, uid: &str, version: u64) -> VPSieNode {
+    of(
+        json!({"apiVersion": "autoscaler.vpsie.com/v1alpha1", "kind": "VPSieNode",
+        "metadata": {"name": name, "namespace": "default", "uid": uid,
+            "resourceVersion": version.to_string(), "finalizers": ["autoscaler.vpsie.com/machine"]},
+        "spec": {"instanceType": "s", "nodeGroupName": "g", "datacenterID": "d"}}),
+    )
+}
+
+fn class_of(view: &PodView) -> model::SchedulingClass {
+    view.class()
+}
+
+// === Pods ===
+
+#[test]
+fn equal_pods_share_one_class() {
+    let mut index = Index::default();
+    for name in ["a", "b", "c"] {
+        index.put_pod(&pod(name, json!({"spec": {"nodeName": "n"}})));
+    }
+    let pods = index.pods_on(&NodeName::new("n"));
+    assert_eq!(pods.len(), 3);
+    assert!(std::sync::Arc::ptr_eq(&pods[0].class, &pods[2].class));
+    assert_eq!(index.stats().classes, 1);
+}
+
+#[test]
+fn classes_nothing_uses_any_more_are_forgotten_without_a_list() {
+    let mut index = Index::default();
+    for number in 0..20_000 {
+        let own = json!({"spec": {"nodeSelector": {"job": number.to_string()}}});
+        let view = pod(&format!("p{number}"), own);
+        index.put_pod(&view);
+        index.remove_pod(&view);
+    }
+    assert!(index.stats().classes < 5000, "{}", index.stats().classes);
+}
+
+#[test]
+fn only_a_change_of_the_set_of_unschedulable_pods_is_news_of_it() {
+    let mut index = Index::default();
+    index.put_pod(&pod("waiting", json!({})));
+    assert!(!index.take_unschedulable_changed());
+    index.put_pod(&unschedulable("a", json!({})));
+    assert!(index.take_unschedulable_changed());
+    assert_eq!(index.unschedulable(), 1);
+
+    let nominated = json!({"status": {"nominatedNodeName": "n"}});
+    assert!(index.put_pod(&unschedulable("a", nominated)));
+    assert!(!index.take_unschedulable_changed(), "it waits as before");
+
+    index.begin(Kind::Pods);
+    index.put_pod(&unschedulable("a", json!({})));
+    index.put_pod(&pod("waiting", json!({})));
+    index.sweep(Kind::Pods);
+    assert!(
+        !index.take_unschedulable_changed(),
+        "the list changed nothing"
+    );
+
+    index.put_pod(&unschedulable("a", json!({"spec": {"nodeName": "n"}})));
+    assert!(index.take_unschedulable_changed());
+    assert_eq!(index.unschedulable(), 0);
+
+    index.put_pod(&unschedulable("b", json!({})));
+    index.take_unschedulable_changed();
+    let anew = json!({"metadata": {"uid": "another"}});
+    index.put_pod(&unschedulable("b", anew));
+    assert!(
+        index.take_unschedulable_changed(),
+        "another pod of this name"
+    );
+    index.begin(Kind::Pods);
+    index.sweep(Kind::Pods);
+    assert!(index.take_unschedulable_changed());
+}
+
+#[test]
+fn a_gated_pod_waits_and_is_not_unschedulable() {
+    let gated = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False",
+        "reason": "SchedulingGated"}]}});
+    let mut index = Index::default();
+    index.put_pod(&pod("a", gated));
+    assert_eq!(index.unschedulable(), 0);
+    assert_eq!(index.snapshot().waiting()[0].state, PodState::Waiting);
+}
+
+#[test]
+fn a_pod_that_finished_frees_its_node() {
+    let mut index = Index::default();
+    index.put_pod(&pod("a", json!({"spec": {"nodeName": "n"}})));
+    let done = json!({"spec": {"nodeName": "n"}, "status": {"phase": "Succeeded"}});
+    assert!(index.put_pod(&pod("a", done)));
+    assert!(index.pods_on(&NodeName::new("n")).is_empty());
+    assert_eq!(index.rows(Kind::Pods), 0);
+}
+
+#[test]
+fn late_news_of_a_deleted_pod_leaves_its_successor_alone() {
+    let mut index = Index::default();
+    let (first, second) = (
+        pod("db-0", json!({"metadata": {"uid": "first"}})),
+        pod("db-0", json!({"metadata": {"uid": "second"}})),
+    );
+    index.put_pod(&second);
+    assert!(!index.remove_pod(&first));
+    assert_eq!(index.rows(Kind::Pods), 1);
+}
+
+#[test]
+fn who_looks_after_a_pod_is_told_by_its_controller_and_the_mirror_annotation() {
+    let owner = |kind: &str, controller: bool| {
+        json!({"metadata": {"ownerReferences": [{"apiVersion": "apps/v1", "kind": kind,
+            "name": "o", "uid": "u", "controller": controller}]}})
+    };
+    let role = |more| {
+        let view = pod("a", more);
+        view.pod(PodKey::new("default", "a"), class_of(&view).into())
+            .role
+    };
+    assert_eq!(role(json!({})), PodRole::Ordinary);
+    assert_eq!(role(owner("ReplicaSet", true)), PodRole::Ordinary);
+    assert_eq!(role(owner("DaemonSet", true)), PodRole::DaemonSet);
+    assert_eq!(role(owner("DaemonSet", false)), PodRole::Ordinary);
+    let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "hash"}}});
+    assert_eq!(role(mirror), PodRole::Mirror);
+}
+
+#[test]
+fn a_pod_asks_for_the_larger_of_its_start_and_its_run_plus_overhead() {
+    let view = pod(
+        "a",
+        json!({"spec": {
+            "overhead": {"cpu": "10m"},
+            "containers": [
+                {"resources": {"requests": {"cpu": "200m", "memory": "1Gi"}}},
+                {"resources": {"requests": {"cpu": "300m"}}},
+            ],
+            "initContainers": [
+                {"resources": {"requests": {"cpu": "100m"}}, "restartPolicy": "Always"},
+                {"resources": {"requests": {"cpu": 1, "memory": "512Mi"}}},
+            ],
+        }}),
+    );
+    let requests = class_of(&view).requests;
+    // Start-up: the sidecar's 100m and the init container's 1000m; running: 600m.
+    assert_eq!(requests.cpu_milli, 1110);
+    assert_eq!(requests.memory, 1 << 30);
+    assert_eq!(requests.pods, 1);
+}
+
+#[test]
+fn an_unreadable_quantity_is_a_defect_of_its_pod_and_stops_nothing_else() {
+    for bad in [
+        json!("lots"),
+        json!({"a": 1}),
+        json!([1]),
+        json!(null),
+        json!(true),
+    ] {
+        let spec = json!({"spec": {"containers": [{"resources": {"requests": {"cpu": bad}}}]}});
+        let class = class_of(&pod("a", spec));
+        let defect = class.defect.as_deref().unwrap_or_default();
+        assert!(defect.starts_with("cpu: "), "{defect}");
+        assert_eq!(class.requests.pods, 1, "it still takes a place");
+    }
+    let number = json!({"spec": {"containers": [{"resources": {"requests": {"cpu": 0.5}}}]}});
+    assert_eq!(class_of(&pod("a", number)).requests.cpu_milli, 500);
+}
+
+#[test]
+fn rules_that_are_not_evaluated_are_named_and_harmless_ones_are_not() {
+    let rules = |spec: Value| class_of(&pod("a", json!({"spec": spec}))).unevaluated;
+    let required = json!([{"topologyKey": "kubernetes.io/hostname"}]);
+    let key = "requiredDuringSchedulingIgnoredDuringExecution";
+    let expected = [
+        (
+            json!({"affinity": {"podAntiAffinity": {key: required.clone()}}}),
+            UnevaluatedRule::InterPodAffinity,
+        ),
+        (
+            json!({"topologySpreadConstraints": [{"whenUnsatisfiable": "DoNotSchedule"}]}),
+            UnevaluatedRule::PodTopologySpread,
+        ),
+        (
+            json!({"containers": [{"ports": [{"containerPort": 80, "hostPort": 80}]}]}),
+            UnevaluatedRule::NodePorts,
+        ),
+        (
+            json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}),
+            UnevaluatedRule::Volumes,
+        ),
+        (
+            json!({"resourceClaims": [{"name": "gpu"}]}),
+            UnevaluatedRule::ResourceClaims,
+        ),
+    ];
+    for (spec, rule) in expected {
+        assert_eq!(rules(spec).into_iter().collect::<Vec<_>>(), [rule]);
+    }
+    let harmless = json!({
+        "volumes": [{"name": "v", "configMap": {"name": "c"}}, {"name": "t", "projected": {}}],
+        "topologySpreadConstraints": [{"whenUnsatisfiable": "ScheduleAnyway"}],
+        "containers": [{"ports": [{"containerPort": 80}]}],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    });
+    assert!(rules(harmless).is_empty());
+}
+
+// === DaemonSets ===
+
+#[test]
+fn pods_of_a_daemon_set_tolerate_what_its_controller_lets_them() {
+    let class = |host: bool| {
+        let view: DaemonSetView = of(
+            json!({"metadata": {"name": "d", "namespace": "kube-system"},
+            "spec": {"template": {"spec": {"hostNetwork": host, "containers": []}}}}),
+        );
+        view.class()
+    };
+    let tolerates = |class: &model::SchedulingClass, key: &str| {
+        class.tolerations.iter().any(|t| &*t.key == key && t.exists)
+    };
+    assert!(tolerates(&class(false), "node.kubernetes.io/unschedulable"));
+    let network = "node.kubernetes.io/network-unavailable";
+    assert!(!tolerates(&class(false), network) && tolerates(&class(true), network));
+}
+
+// === Nodes ===
+
+fn view(value: Value) -> NodeView {
+    of(value)
+}
+
+#[test]
+fn a_heartbeat_is_no_news_but_its_version_is_kept() {
+    let mut index = Index::default();
+    assert!(index.note_node(view(node("a", 1, json!({})))));
+    let beat = json!({"status": {"conditions": [{"type": "Ready", "status": "True",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "lastHeartbeatTime": "2026-01-01T00:05:00Z"}]}});
+    assert!(!index.note_node(view(node("a", 2, beat))));
+    let row = index.node(&NodeName::new("a")).unwrap();
+    assert_eq!(row.resource_version, "2");
+    let tainted = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
+    assert!(index.note_node(view(node("a", 3, tainted))));
+}
+
+#[test]
+fn an_older_version_of_a_node_is_ignored_and_another_identity_replaces() {
+    let mut index = Index::default();
+    let cordoned = json!({"spec": {"unschedulable": true}});
+    index.note_node(NodeView::from(of::<KubeNode>(node("a", 9, cordoned))));
+    assert!(!index.note_node(view(node("a", 8, json!({})))));
+    let name = NodeName::new("a");
+    assert!(index.node(&name).unwrap().node.shape.unschedulable);
+
+    let anew = json!({"metadata": {"uid": "another"}});
+    assert!(index.note_node(view(node("a", 3, anew))));
+    assert_eq!(index.node(&name).unwrap().uid().as_str(), "another");
+}
+
+#[test]
+fn the_late_answer_of_a_write_does_not_bring_a_deleted_node_back() {
+    let mut index = Index::default();
+    let object = node("a", 1, json!({}));
+    index.note_node(view(object.clone()));
+    assert!(index.remove_node(&view(object)));
+    assert!(!index.note_node(view(node("a", 2, json!({})))));
+    assert_eq!(index.rows(Kind::Nodes), 0);
+}
+
+#[test]
+fn a_node_without_capacity_or_with_an_unreadable_one_is_kept_and_takes_nothing() {
+    let bare = json!({"metadata": {"name": "bare", "uid": "u"}});
+    let row = NodeRow::of(&view(bare));
+    assert!(row.node.defect.is_some());
+    assert_eq!(row.node.shape.allocatable, model::Resources::default());
+
+    let bad = json!({"status": {"allocatable": {"memory": "much"}}});
+    let row = NodeRow::of(&view(node("bad", 1, bad)));
+    let defect = row.node.defect.as_deref().unwrap_or_default();
+    assert!(defect.starts_with("memory: "), "{defect}");
+}
+
+#[test]
+fn nodes_whose_names_differ_only_by_case_are_two_rows() {
+    let mut index = Index::default();
+    index.note_node(view(node("worker-1", 1, json!({}))));
+    index.note_node(view(node("Worker-1", 2, json!({}))));
+    assert_eq!(index.nodes().len(), 2);
+}
+
+#[test]
+fn taints_of_an_unknown_effect_are_kept_for_writes_and_left_out_of_decisions() {
+    let odd = json!({"spec": {"taints": [{"key": "k", "effect": "Sometimes"}]}});
+    let row = NodeRow::of(&view(node("a", 1, odd)));
+    assert_eq!(row.taints.len(), 1);
+    assert!(row.model_taints().is_empty());
+}
+
+// === Objects of ours ===
+
+fn guarded(object: VPSieNode) -> DeserializeGuard<VPSieNode> {
+    DeserializeGuard(Ok(object))
+}
+
+#[test]
+fn older_news_than_the_own_write_is_ignored() {
+    let mut index = Index::default();
+    index.vpsie_nodes.note(machine("a", "u", 9));
+    assert!(!index.vpsie_nodes.put(guarded(machine("a", "u", 8))));
+    let stored = index.vpsie_nodes.get("default", "a").unwrap();
+    assert_eq!(stored.metadata.resource_version.as_deref(), Some("9"));
+    assert!(index.vpsie_nodes.put(guarded(machine("a", "new", 3))));
+}
+
+#[test]
+fn an_object_created_while_a_list_runs_survives_it() {
+    let mut index = Index::default();
+    index.vpsie_nodes.note(machine("before", "u1", 1));
+    index.begin(Kind::VPSieNodes);
+    index.vpsie_nodes.note(machine("during", "u2", 5));
+    index.sweep(Kind::VPSieNodes);
+    assert!(index.vpsie_nodes.get("default", "before").is_none());
+    assert!(index.vpsie_nodes.get("default", "during").is_some());
+}
+
+#[test]
+fn the_late_answer_of_a_write_does_not_bring_a_deleted_object_back() {
+    let mut index = Index::default();
+    index.vpsie_nodes.note(machine("a", "u", 1));
+    assert!(index.vpsie_nodes.remove(&guarded(machine("a", "u", 2))));
+    index.vpsie_nodes.note(machine("a", "u", 3));
+    assert!(index.vpsie_nodes.get("default", "a").is_none());
+}
+
+#[test]
+fn an_object_whose_last_finalizer_was_taken_off_is_gone_with_the_answer() {
+    let mut index = Index::default();
+    index.vpsie_nodes.note(machine("a", "u", 1));
+    let mut last = machine("a", "u", 2);
+    last.metadata.finalizers = None;
+    last.metadata.deletion_timestamp = Some(of(json!("2026-01-01T00:00:00Z")));
+    index.vpsie_nodes.note(last);
+    assert!(index.vpsie_nodes.get("default", "a").is_none());
+    // What the watch still has to tell of it comes too late to matter.
+    assert!(!index.vpsie_nodes.put(guarded(machine("a", "u", 1))));
+}
+
+#[test]
+fn an_object_that_cannot_be_decoded_is_named_and_recovers_when_mended() {
+    let broken: DeserializeGuard<VPSieNode> = of(json!({
+        "apiVersion": "autoscaler.vpsie.com/v1alpha1", "kind": "VPSieNode",
+        "metadata": {"name": "a", "namespace": "default", "uid": "u", "resourceVersion": "1"},
+        "spec": {"instanceType": 7}}));
+    let mut index = Index::default();
+    assert!(index.vpsie_nodes.put(broken));
+    assert!(index.vpsie_nodes.get("default", "a").is_none());
+    let malformed = index.vpsie_nodes.malformed("VPSieNode");
+    assert_eq!(
+        malformed.keys().collect::<Vec<_>>(),
+        ["VPSieNode default/a"]
+    );
+    assert!(index.vpsie_nodes.put(guarded(machine("a", "u", 2))));
+    assert!(index.vpsie_nodes.malformed("VPSieNode").is_empty());
+}
