@@ -61,11 +61,25 @@ pub(crate) fn advance(
         .removal
         .as_ref()
         .map_or(removal.cause, |removal| removal.cause);
+    let vanished = vanished(&result.record, observed, policy);
     match removal.step {
+        // Nothing on a machine that is proven gone can leave any more; waiting for its pods would
+        // be waiting for ever.
+        RemovalStep::Cordoning | RemovalStep::Settling | RemovalStep::Draining
+            if vanished && cause != RemovalCause::Empty =>
+        {
+            go(
+                result,
+                RemovalStep::DeletingNode,
+                now,
+                "the machine is gone",
+            );
+            result.requeue_after = Some(Duration::ZERO);
+        }
         RemovalStep::Cordoning | RemovalStep::Settling | RemovalStep::Draining => {
             empty_the_node(result, observed, cause, removal.step, now, policy);
         }
-        RemovalStep::DeletingNode => delete_the_node(result, observed, now),
+        RemovalStep::DeletingNode => delete_the_node(result, observed, vanished, now),
         RemovalStep::DeletingMachine => delete_the_machine(result, observed, now, policy),
         RemovalStep::Gone => {
             result.effect = Some(if result.record.deletion_requested {
@@ -75,6 +89,24 @@ pub(crate) fn advance(
             });
         }
     }
+}
+
+/// The machine was listed once and is missing from complete observations for long enough. One
+/// that never was listed may still be on its way.
+#[must_use]
+pub fn vanished(record: &Record, observed: &Observation, policy: &Policy) -> bool {
+    let listed_once = record
+        .machine
+        .as_ref()
+        .is_some_and(|machine| !machine.hostname.as_str().is_empty());
+    listed_once
+        && matches!(
+            &observed.cloud,
+            CloudView::Seen {
+                machine: MachineView::Missing { since, sightings },
+                ..
+            } if *since >= policy.absence && *sightings >= policy.sightings
+        )
 }
 
 fn go(result: &mut Transition, step: RemovalStep, now: Timestamp, message: &str) {
@@ -212,7 +244,12 @@ fn abort(result: &mut Transition, node: Option<&NodeState>, why: &str) {
     }
 }
 
-fn delete_the_node(result: &mut Transition, observed: &Observation, now: Timestamp) {
+fn delete_the_node(
+    result: &mut Transition,
+    observed: &Observation,
+    vanished: bool,
+    now: Timestamp,
+) {
     // The point of no return is durable only once the object's own deletion is: a failed machine
     // is exempt, its record outlives it as evidence.
     if !result.record.deletion_requested && result.record.phase != Phase::Failed {
@@ -229,7 +266,12 @@ fn delete_the_node(result: &mut Transition, observed: &Observation, now: Timesta
             result.requeue_after = Some(Duration::from_secs(30));
         }
         NodeView::Present(node) if node.fresh => {
-            match Proof::drained(node) {
+            let proof = if vanished {
+                Ok(Proof::vanished())
+            } else {
+                Proof::drained(node)
+            };
+            match proof {
                 Ok(proof) => {
                     result.effect = Some(Effect::DeleteNode {
                         node: node.name.clone(),
@@ -282,7 +324,13 @@ fn delete_the_machine(
     match machine {
         MachineView::NotBound => {}
         MachineView::Missing { since, sightings } => {
-            if *since >= policy.absence && *sightings >= policy.sightings {
+            // A machine that was never listed may still be on its way to the listing.
+            let settled = result.record.creation.as_ref().is_none_or(|creation| {
+                let waited = started_at.duration_since(creation.requested_at);
+                Duration::try_from(waited).unwrap_or_default() >= policy.settle
+            });
+            let could_be_coming = bound.hostname.as_str().is_empty() && !settled;
+            if *since >= policy.absence && *sightings >= policy.sightings && !could_be_coming {
                 go(result, RemovalStep::Gone, now, "");
                 result.requeue_after = Some(Duration::ZERO);
             }

@@ -35,7 +35,6 @@ pub async fn run(ctx: &Context, effects: &Effects) {
     let mut seen = *state_changes.borrow_and_update();
     mark_all(ctx, &mut due, &busy, &mut dirty);
     loop {
-        track(ctx);
         let now = ctx.clock.monotonic();
         let ready: Vec<Key> = due
             .iter()
@@ -91,6 +90,7 @@ fn mark_all(
     busy: &BTreeSet<Key>,
     dirty: &mut BTreeSet<Key>,
 ) {
+    track(ctx);
     let now = ctx.clock.monotonic();
     let keys: BTreeSet<Key> = ctx
         .state

@@ -26,6 +26,8 @@ use crate::{
 
 /// Without any change every group is looked at again after this long.
 const RESYNC: Duration = Duration::from_mins(10);
+/// How often a lost race for the status is run again.
+const SCALING_TRIES: u32 = 5;
 /// Nodes change one by one; the status follows them in strides.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
@@ -222,26 +224,34 @@ async fn note_scaling(
     key: &GroupKey,
     field: &str,
 ) -> Result<(), Error> {
-    let Some(object) = ctx.state.node_group(key) else {
-        return Ok(());
-    };
     let now = seconds(ctx.clock.now());
     let mut change = json!({ "lastScaleTime": now, field: now });
-    // The first status must be whole: its counts are required.
-    if object.status.is_none() {
-        for count in ["currentNodes", "desiredNodes", "readyNodes"] {
-            change[count] = json!(0);
+    // The status loop writes the same object: whoever comes second looks again.
+    for _ in 0..SCALING_TRIES {
+        let Some(object) = ctx.state.node_group(key) else {
+            return Ok(());
+        };
+        // The first status must be whole: its counts are required.
+        if object.status.is_none() {
+            for count in ["currentNodes", "desiredNodes", "readyNodes"] {
+                change[count] = json!(0);
+            }
+        }
+        match effects
+            .patch_node_group_status(&object, change.clone())
+            .await
+        {
+            Ok(written) => {
+                ctx.state.note_node_group(written);
+                return Ok(());
+            }
+            Err(Error::Conflict { .. }) => ctx.clock.sleep(DEBOUNCE).await,
+            Err(Error::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
-    match effects.patch_node_group_status(&object, change).await {
-        Ok(written) => {
-            ctx.state.note_node_group(written);
-            Ok(())
-        }
-        // The time is for cooldowns only; the machines' own times bound them, too.
-        Err(Error::Conflict { .. } | Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
+    tracing::warn!(group = %key, field, "the time of scaling was not recorded");
+    Ok(())
 }
 
 fn status(ctx: &Context, group: &Group, machines: &[(Arc<VPSieNode>, Record)]) -> NodeGroupStatus {

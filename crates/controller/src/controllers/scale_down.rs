@@ -134,14 +134,13 @@ fn find(ctx: &Context, name: &str) -> Option<Arc<VPSieNode>> {
 
 /// Why the node of this VPSieNode must stay after all, if anything says so.
 #[must_use]
-pub fn still_removable(ctx: &Context, name: &str) -> Option<String> {
-    let input = input(ctx);
-    let machine = input
-        .candidates
-        .iter()
-        .map(|candidate| candidate.machine.clone())
-        .find(|machine| machine.split('/').nth(1) == Some(name))?;
-    empty::still_removable(&input, &machine)
+pub fn still_removable(ctx: &Context, object: &VPSieNode) -> Option<String> {
+    let machine = format!(
+        "{}/{}",
+        object.metadata.namespace.as_deref().unwrap_or_default(),
+        object.metadata.name.as_deref().unwrap_or_default()
+    );
+    empty::still_removable(&input(ctx), &machine)
         .err()
         .map(|refusal| format!("{} ({refusal:?})", refusal.name()))
 }

@@ -428,23 +428,35 @@ fn group_input(ctx: &Context, group: &Group, objects: &[Arc<VPSieNode>]) -> scal
 #[must_use]
 pub fn backoff(ctx: &Context, group: &Group, offering: &str) -> Option<(Timestamp, String)> {
     let defaults = ctx.defaults();
+    let objects = ctx.state.vpsie_nodes();
+    let same =
+        |object: &VPSieNode| is_of(object, &group.key) && object.spec.instance_type == offering;
+    let failed = |object: &&Arc<VPSieNode>| {
+        object
+            .status
+            .as_ref()
+            .is_some_and(|status| status.phase == Phase::Failed.name())
+    };
     let mut failures: Vec<(Timestamp, FailureReason)> = Vec::new();
-    let mut last_success: Option<Timestamp> = None;
-    for object in ctx.state.vpsie_nodes() {
-        let record = read_record(&object);
-        let same = is_of(&object, &group.key) && object.spec.instance_type == offering;
-        if same {
-            last_success = last_success.max(record.ready_at);
-        }
+    for object in objects.iter().filter(failed) {
+        let record = read_record(object);
         let (Some(failure), Some(at)) = (&record.failure, record.failed_at) else {
             continue;
         };
         let cluster_wide = failure.reason == FailureReason::CapacityLimitReached
-            && super::vpsie_node::scope_of(&object, &defaults) == group.scope;
-        if same || cluster_wide {
+            && super::vpsie_node::scope_of(object, &defaults) == group.scope;
+        if same(object) || cluster_wide {
             failures.push((at, failure.reason));
         }
     }
+    if failures.is_empty() {
+        return None;
+    }
+    let last_success = objects
+        .iter()
+        .filter(|object| same(object))
+        .filter_map(|object| read_record(object).ready_at)
+        .max();
     failures.retain(|(at, _)| last_success.is_none_or(|success| *at > success));
     failures.sort_unstable();
     let (last, reason) = *failures.last()?;

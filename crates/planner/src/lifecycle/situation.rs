@@ -9,6 +9,7 @@ use super::{
     CloudView, Cordon, CreationState, Failure, FailureReason, MachineView, NodeView, Observation,
     Phase, Policy, PoolView, Record, RemovalStep,
 };
+use crate::removal;
 
 /// What a step found. Closed: the table answers each one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -190,7 +191,7 @@ pub fn classify(
         Phase::Pending => asking(record, observed, now, policy),
         Phase::Provisioning => provisioning(record, observed, now, policy),
         Phase::Provisioned | Phase::Joining => joining(record, observed, now, policy),
-        Phase::Ready => ready(observed, policy),
+        Phase::Ready => ready(record, observed, policy),
     }
 }
 
@@ -261,12 +262,7 @@ fn provisioning(
                 machine: MachineView::Listed(instance),
                 ..
             } if instance.phase == InstancePhase::Running => Situation::MachineRunning,
-            CloudView::Seen {
-                machine: MachineView::Missing { since, sightings },
-                ..
-            } if *since >= policy.absence && *sightings >= policy.sightings => {
-                Situation::MachineVanished
-            }
+            _ if removal::vanished(record, observed, policy) => Situation::MachineVanished,
             _ if overdue(record, now, policy) => {
                 timeout("the machine did not run within the deadline")
             }
@@ -315,13 +311,7 @@ fn provisioning(
 }
 
 fn joining(record: &Record, observed: &Observation, now: Timestamp, policy: &Policy) -> Situation {
-    if let CloudView::Seen {
-        machine: MachineView::Missing { since, sightings },
-        ..
-    } = &observed.cloud
-        && *since >= policy.absence
-        && *sightings >= policy.sightings
-    {
+    if removal::vanished(record, observed, policy) {
         return Situation::MachineVanished;
     }
     let late = older(record.provisioned_at, now, Some(policy.joining_timeout));
@@ -341,14 +331,8 @@ fn joining(record: &Record, observed: &Observation, now: Timestamp, policy: &Pol
     }
 }
 
-fn ready(observed: &Observation, policy: &Policy) -> Situation {
-    if let CloudView::Seen {
-        machine: MachineView::Missing { since, sightings },
-        ..
-    } = &observed.cloud
-        && *since >= policy.absence
-        && *sightings >= policy.sightings
-    {
+fn ready(record: &Record, observed: &Observation, policy: &Policy) -> Situation {
+    if removal::vanished(record, observed, policy) {
         return Situation::MachineVanished;
     }
     match &observed.node {

@@ -39,6 +39,13 @@ impl Proof {
         }
     }
 
+    /// The machine itself is proven gone: what its Node says has no meaning any more.
+    pub(super) const fn vanished() -> Self {
+        Self {
+            kind: Kind::Vanished,
+        }
+    }
+
     /// No Node object belongs to the machine (confirmed by the caller with a fresh read): it was
     /// deleted by us after draining, never joined, or somebody deleted it.
     pub(super) const fn without_node(record: &Record) -> Self {

@@ -1,7 +1,7 @@
 //! Gathering what one step may look at: the index, the latest observation of the cloud, and, for
 //! steps that destroy something, reads made for them alone.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::VPSieNode;
 use cloud::{NodeFacts, NodeMatch, Scope, match_node};
@@ -44,7 +44,7 @@ pub(super) async fn observe(
 /// What speaks against a voluntary removal besides the node's pods.
 fn keep(ctx: &Context, object: &VPSieNode, before: &Record) -> Option<String> {
     before.removal.as_ref()?;
-    scale_down::still_removable(ctx, object.metadata.name.as_deref().unwrap_or_default())
+    scale_down::still_removable(ctx, object)
 }
 
 fn create_view(
@@ -54,6 +54,17 @@ fn create_view(
     group: Option<&Group>,
     scope: Option<&Scope>,
 ) -> CreateView {
+    // Only a record that may still ask needs this; the rest of it costs a look at every other one.
+    if before.machine.is_some() || !before.phase.is_in_flight() {
+        return CreateView {
+            group_usable: false,
+            pool: PoolView::Missing,
+            blocked: false,
+            backoff_until: None,
+            baseline: BTreeSet::new(),
+            baseline_at: None,
+        };
+    }
     let latest = scope.and_then(|scope| ctx.cloud.latest(scope));
     let offering = group.and_then(|group| group.offering(&object.spec.instance_type));
     let pool = match (scope, offering) {
@@ -153,10 +164,13 @@ async fn node_view(
     cloud: &CloudView,
 ) -> Result<NodeView, Error> {
     let fresh = removal::wants_fresh_facts(before);
-    let found = match matched(ctx, before, cloud) {
-        NodeMatch::Conflict { detail, .. } => return Ok(NodeView::Conflict(detail)),
-        NodeMatch::Matched(name) => Some(name),
-        NodeMatch::None => None,
+    let found = match ours(ctx, object, before) {
+        Some(name) => Some(name),
+        None => match matched(ctx, before, cloud) {
+            NodeMatch::Conflict { detail, .. } => return Ok(NodeView::Conflict(detail)),
+            NodeMatch::Matched(name) => Some(name),
+            NodeMatch::None => None,
+        },
     };
     // A machine that joined under a name is looked for under that name; one that did not, under
     // the name it would join as.
@@ -200,6 +214,13 @@ async fn node_view(
             .collect()
     };
     Ok(NodeView::Present(state(&row, object, group, &pods, fresh)))
+}
+
+/// The Node the record joined as, where it carries our mark: matched once, it is not guessed again.
+fn ours(ctx: &Context, object: &VPSieNode, before: &Record) -> Option<NodeName> {
+    let name = before.node.clone()?;
+    let row = ctx.state.node(&name)?;
+    (row.label(api::labels::VPSIE_NODE) == object.metadata.name.as_deref()).then_some(name)
 }
 
 fn matched(ctx: &Context, before: &Record, cloud: &CloudView) -> NodeMatch {
