@@ -52,6 +52,13 @@ pub(super) fn prune(node: &Node, value: &mut Value, path: &str, removed: &mut Ve
 pub(super) fn default(node: &Node, value: &mut Value) {
     match value {
         Value::Object(map) => {
+            // A null of a field that cannot be null and has no default means absent.
+            map.retain(|name, part| {
+                !part.is_null()
+                    || node
+                        .field(name)
+                        .is_none_or(|below| below.nullable || below.default.is_some())
+            });
             for (name, below) in &node.properties {
                 let Some(filling) = &below.default else {
                     continue;

@@ -68,8 +68,12 @@ impl Report<'_> {
             Value::Object(_) | Value::Array(_) => Value::from(type_name(value)),
             scalar => scalar.clone(),
         };
+        self.refuse(&shown, detail);
+    }
+
+    fn refuse(&mut self, shown: &Value, detail: &str) {
         let text = format!("{} in body {detail}", self.path);
-        self.errors.push(Cause::invalid(self.path, &shown, &text));
+        self.errors.push(Cause::invalid(self.path, shown, &text));
     }
 
     fn wrong_type(&mut self, wanted: &str, value: &Value) {
@@ -215,7 +219,7 @@ fn list(node: &Node, value: &Value, items: &[Value], old: Option<&Value>, report
         report.too_many(items.len(), max);
     }
     if let Some(min) = node.item_count.min.filter(|min| count < *min) {
-        report.invalid(value, &format!("should have at least {min} items"));
+        report.refuse(&Value::from(count), &format!("should have at least {min} items"));
     }
     let repeated = |index: usize| items[..index].contains(&items[index]);
     if node.unique_items && (0..items.len()).any(repeated) {
@@ -262,7 +266,7 @@ fn object(node: &Node, value: &Value, old: Option<&Value>, report: &mut Report<'
         report.too_many(map.len(), max);
     }
     if let Some(min) = node.property_count.min.filter(|min| count < *min) {
-        report.invalid(value, &format!("should have at least {min} properties"));
+        report.refuse(&Value::from(count), &format!("should have at least {min} properties"));
     }
     for name in &node.required {
         if !map.contains_key(name) {
