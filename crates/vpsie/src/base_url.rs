@@ -58,7 +58,7 @@ impl BaseUrl {
         }
         let uri: Uri = text.parse().map_err(|_| UrlError::Malformed)?;
         let host = uri.host().ok_or(UrlError::Malformed)?.to_ascii_lowercase();
-        let loopback = matches!(host.as_str(), "127.0.0.1" | "localhost" | "[::1]");
+        let loopback = is_loopback(&host);
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if loopback && allowed.loopback_http => {}
@@ -91,14 +91,22 @@ impl BaseUrl {
     }
 }
 
+/// This machine, by a name that no resolver is asked for (RFC 6761 for `localhost`).
+pub(crate) fn is_loopback(host: &str) -> bool {
+    matches!(host, "127.0.0.1" | "localhost" | "[::1]")
+}
+
 /// One path segment, percent-encoded: identifiers come from users.
 pub(crate) fn segment(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.push('%');
+            encoded.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            encoded.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
     }
     encoded

@@ -10,7 +10,7 @@ const THRESHOLD: u32 = 5;
 /// How long nothing is sent.
 const OPEN_FOR: Duration = Duration::from_secs(30);
 /// A probe that was never answered blocks the next one for this long at most.
-const PROBE_PATIENCE: Duration = Duration::from_secs(60);
+const PROBE_PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -33,6 +33,11 @@ impl Breaker {
         Self {
             state: State::Closed { failures: 0 },
         }
+    }
+
+    /// Whether [`Breaker::admit`] would let a request through at `now`; changes nothing.
+    pub(crate) fn would_admit(&self, now: Duration) -> bool {
+        self.clone().admit(now).0
     }
 
     /// Whether a request may be sent at `now`; being let through half-open is the probe.

@@ -20,6 +20,26 @@ pub(crate) enum Kind {
     Write,
 }
 
+/// A success.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Reply {
+    /// The envelope's `data`, or the whole body where there is no envelope.
+    pub(crate) data: Value,
+    /// How many rows there are altogether, where the envelope tells it.
+    pub(crate) total: Option<usize>,
+}
+
+impl Reply {
+    /// The rows of a list. `Err` names what is wrong: no list, or fewer rows than there are.
+    pub(crate) fn rows(&self) -> Result<&[Value], &'static str> {
+        let rows = self.data.as_array().ok_or("the answer is not a list")?;
+        match self.total {
+            Some(total) if rows.len() < total => Err("the list is shorter than its total"),
+            _ => Ok(rows),
+        }
+    }
+}
+
 /// A failure as far as it is understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Verdict {
@@ -36,14 +56,17 @@ pub(crate) fn judge(
     headers: &HeaderMap,
     body: &[u8],
     now: Timestamp,
-) -> Result<Value, Verdict> {
+) -> Result<Reply, Verdict> {
     let verdict = |class, message: &str, unwell| Verdict {
         class,
         message: message.to_owned(),
         unwell,
     };
     if status == StatusCode::NO_CONTENT {
-        return Ok(Value::Null);
+        return Ok(Reply {
+            data: Value::Null,
+            total: None,
+        });
     }
     let decoded = wire::json(body);
     let message = decoded.as_ref().map(wire::message).unwrap_or_default();
@@ -64,21 +87,28 @@ pub(crate) fn judge(
         let unwell = status.is_server_error();
         let class = match kind {
             Kind::Write => ErrorClass::Ambiguous,
-            Kind::Read if unwell => ErrorClass::Transient,
+            // A page is a gateway's, whatever status it chose.
+            Kind::Read if unwell || is_page(body) => ErrorClass::Transient,
             Kind::Read => ErrorClass::ContractDrift,
         };
         return Err(verdict(class, "the answer is not JSON", unwell));
     };
     if status.is_success() && !wire::says_error(&decoded) {
+        let total = wire::total(&decoded);
         return match decoded.get("data") {
-            Some(data) => Ok(data.clone()),
-            None if decoded.is_object() => Ok(decoded),
+            Some(data) => Ok(Reply {
+                data: data.clone(),
+                total,
+            }),
+            // A write that is answered by an object without envelope was not promised anything.
+            None if kind == Kind::Read && decoded.is_object() || decoded.get("error").is_some() => {
+                Ok(Reply {
+                    data: decoded,
+                    total,
+                })
+            }
             None => Err(verdict(
-                if kind == Kind::Write {
-                    ErrorClass::Ambiguous
-                } else {
-                    ErrorClass::ContractDrift
-                },
+                undecodable(kind),
                 "the answer has another shape than promised",
                 false,
             )),
@@ -90,32 +120,67 @@ pub(crate) fn judge(
     let unwell = status.is_server_error();
     let class = match status.as_u16() {
         // A route nobody knows: our mistake or a changed API, never proof that something is gone.
-        404 if message.eq_ignore_ascii_case("not found") => ErrorClass::ContractDrift,
+        200..=499 if names_no_object(&message) => ErrorClass::ContractDrift,
         404 => ErrorClass::NotFound,
+        200..=499 if message.to_ascii_lowercase().contains("not found") => ErrorClass::NotFound,
+        300..=399 => undecodable(kind),
         403 => ErrorClass::Auth,
+        // A gateway gave up waiting for us or for the cloud.
+        408 | 500..=599 if kind == Kind::Write => ErrorClass::Ambiguous,
+        408 | 425 | 500..=599 => ErrorClass::Transient,
         409 => ErrorClass::Conflict,
-        400..=499 => ErrorClass::InvalidRequest,
-        500..=599 if kind == Kind::Write => ErrorClass::Ambiguous,
-        500..=599 => ErrorClass::Transient,
-        // 200 with `error: true` and words nobody has met.
+        // Among them 200 with `error: true` and words nobody has met.
         _ => ErrorClass::InvalidRequest,
     };
     Err(verdict(class, &message, unwell))
+}
+
+/// What an answer that cannot be read means.
+const fn undecodable(kind: Kind) -> ErrorClass {
+    match kind {
+        Kind::Read => ErrorClass::ContractDrift,
+        Kind::Write => ErrorClass::Ambiguous,
+    }
+}
+
+/// The first thing in it is a tag.
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// "Not found", without saying what, or saying that the route is.
+fn names_no_object(message: &str) -> bool {
+    let text = message.to_ascii_lowercase();
+    let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    let what = text.strip_suffix("not found").unwrap_or("object").trim();
+    matches!(
+        what,
+        "" | "404" | "error" | "route" | "page" | "path" | "endpoint" | "url" | "api"
+    ) || ["get", "post", "put", "delete"]
+        .iter()
+        .any(|method| text.starts_with(&format!("cannot {method} /")))
 }
 
 /// Words that mean something whatever the status.
 fn by_message(message: &str) -> Option<ErrorClass> {
     let text = message.to_ascii_lowercase();
     let has = |words: &str| text.contains(words);
-    if has("rate limit") || has("too many requests") {
+    let throttled = [
+        "rate limit",
+        "too many requests",
+        "request limit",
+        "throttl",
+    ];
+    if throttled.iter().any(|words| has(words)) {
         return Some(ErrorClass::RateLimited { after: None });
     }
     if has("please authenticate") {
         return Some(ErrorClass::Auth);
     }
     if has("exceeds the allowed limit") {
-        let limit = text
-            .rsplit(|c: char| !c.is_ascii_digit())
+        let after = text.split("exceeds the allowed limit").nth(1).unwrap_or("");
+        let limit = after
+            .split(|c: char| !c.is_ascii_digit())
             .find(|digits| !digits.is_empty())
             .and_then(|digits| digits.parse().ok());
         return Some(ErrorClass::Quota { limit });
@@ -133,26 +198,37 @@ fn by_message(message: &str) -> Option<ErrorClass> {
     if has("same selected size") {
         return Some(ErrorClass::Conflict);
     }
-    if has("out of stock") || has("sold out") || has("no capacity") || has("not enough resources") {
+    // Guesses: no sample of the cloud's wording is public.
+    let sold_out = [
+        "out of stock",
+        "sold out",
+        "no capacity",
+        "insufficient capacity",
+        "not enough resources",
+        "no available resources",
+    ];
+    if sold_out.iter().any(|words| has(words)) {
         return Some(ErrorClass::OutOfStock);
     }
     if has("wrong password") {
         return Some(ErrorClass::InvalidRequest);
     }
-    if has("not found") && !text.eq("not found") {
-        return Some(ErrorClass::NotFound);
-    }
     None
 }
 
-/// `Retry-After` in seconds or as an HTTP date; nonsense counts as absent.
+/// The longest `Retry-After` that is honoured.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
+/// One beyond this is no advice but a mistake.
+const ABSURD_RETRY_AFTER: Duration = Duration::from_hours(24);
+
+/// `Retry-After` in seconds or as an HTTP date, capped; nonsense counts as absent.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get("retry-after")?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds.min(86_400)));
-    }
-    let date = http_date(text)?;
-    Duration::try_from(date.duration_since(now)).ok()
+    let after = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => Duration::try_from(http_date(text)?.duration_since(now)).ok()?,
+    };
+    (after <= ABSURD_RETRY_AFTER).then_some(after.min(LONGEST_RETRY_AFTER))
 }
 
 /// An HTTP date (`Sun, 06 Nov 1994 08:49:37 GMT`).
@@ -221,8 +297,97 @@ mod tests {
     fn an_unknown_route_is_never_taken_for_something_gone() {
         let body = r#"{"error":true,"message":"Not found"}"#;
         assert_eq!(class(Kind::Write, 404, body), ErrorClass::ContractDrift);
+        for vague in [
+            "Not found.",
+            "NOT FOUND",
+            "Route not found",
+            "Cannot DELETE /k8s",
+            "",
+        ] {
+            let body = format!(r#"{{"error":true,"message":"{vague}"}}"#);
+            assert_eq!(
+                class(Kind::Write, 404, &body),
+                ErrorClass::ContractDrift,
+                "{vague}"
+            );
+        }
         let body = r#"{"error":true,"message":"Node not found"}"#;
         assert_eq!(class(Kind::Write, 404, body), ErrorClass::NotFound);
+        assert_eq!(class(Kind::Write, 200, body), ErrorClass::NotFound);
+        // A crash of the server while it worked proves nothing about the machine.
+        assert_eq!(class(Kind::Write, 500, body), ErrorClass::Ambiguous);
+    }
+
+    #[test]
+    fn the_limit_of_a_quota_is_read_from_the_words_and_not_from_other_numbers() {
+        let body = r#"{"error":true,"message":"Error 42: worker nodes count exceeds the allowed limit 7 (code 500)"}"#;
+        assert_eq!(
+            class(Kind::Write, 500, body),
+            ErrorClass::Quota { limit: Some(7) }
+        );
+        let body = r#"{"error":true,"message":"quota exceeded"}"#;
+        assert_eq!(
+            class(Kind::Write, 500, body),
+            ErrorClass::Quota { limit: None }
+        );
+        for throttled in [
+            "Rate limit reached",
+            "Request limit reached",
+            "limit reached: too many requests",
+        ] {
+            let body = format!(r#"{{"error":true,"message":"{throttled}"}}"#);
+            assert_eq!(
+                class(Kind::Write, 500, &body),
+                ErrorClass::RateLimited { after: None }
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_shorter_than_its_total_is_no_list() {
+        let reply = |body: &str| {
+            judge(
+                Kind::Read,
+                StatusCode::OK,
+                &HeaderMap::new(),
+                body.as_bytes(),
+                Timestamp::UNIX_EPOCH,
+            )
+            .unwrap()
+        };
+        assert_eq!(
+            reply(r#"{"data":[1,2],"total ":2}"#)
+                .rows()
+                .map(<[Value]>::len),
+            Ok(2)
+        );
+        assert!(reply(r#"{"data":[1,2],"total":"3"}"#).rows().is_err());
+        assert!(
+            reply(r#"{"data":[1],"total":[{"count":2}]}"#)
+                .rows()
+                .is_err()
+        );
+        assert!(reply(r#"{"data":false}"#).rows().is_err());
+    }
+
+    #[test]
+    fn a_write_needs_more_than_some_object_to_count_as_accepted() {
+        assert_eq!(
+            class(Kind::Write, 200, r#"{"queue":"unknown"}"#),
+            ErrorClass::Ambiguous
+        );
+        assert_eq!(
+            class(Kind::Write, 302, r#"{"error":true,"message":"moved"}"#),
+            ErrorClass::Ambiguous
+        );
+        assert_eq!(
+            class(Kind::Write, 408, r#"{"error":true,"message":"slow"}"#),
+            ErrorClass::Ambiguous
+        );
+        assert_eq!(
+            class(Kind::Read, 200, "<html>please log in</html>"),
+            ErrorClass::Transient
+        );
     }
 
     #[test]
@@ -234,6 +399,12 @@ mod tests {
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
             ("Sun, 06 Nov 1994 08:49:00 GMT", None),
             ("soon", None),
+            ("", None),
+            ("-5", None),
+            ("3600", Some(300)),
+            ("Sun, 06 Nov 1994 20:49:37 GMT", Some(300)),
+            ("99999999999", None),
+            ("Sun, 06 Nov 2094 08:49:37 GMT", None),
         ] {
             headers.insert("retry-after", text.parse().unwrap());
             assert_eq!(

@@ -2,7 +2,10 @@
 //! retries of what may be repeated, classification, and one log line.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,9 +19,9 @@ use serde_json::Value;
 
 use crate::{
     auth::{self, Token, Tokens},
-    base_url::BaseUrl,
+    base_url::{BaseUrl, segment},
     breaker::Breaker,
-    classify::{self, Kind, Verdict},
+    classify::{self, Kind, Reply, Verdict},
     credentials::{Credentials, Grant},
     limiter::{Limiter, Priority},
     observer::Observer,
@@ -48,6 +51,14 @@ pub(crate) struct Ask {
     pub(crate) repeatable: bool,
 }
 
+/// One call of the caller: however many requests it takes, they end by its deadline.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    request_id: Arc<str>,
+    /// On the monotonic clock.
+    deadline: Duration,
+}
+
 pub(crate) struct Client {
     transport: Arc<dyn Transport>,
     clock: Clock,
@@ -64,18 +75,30 @@ pub(crate) struct Client {
 /// The credentials in force. Replaced whole, so a token never outlives the secret it came from.
 #[derive(Clone)]
 struct Account {
+    credentials: Credentials,
     base: BaseUrl,
     grant: Grant,
     tokens: Arc<Tokens>,
     /// Whether the exchange takes a form (else JSON).
-    form: Arc<std::sync::atomic::AtomicBool>,
+    form: Arc<AtomicBool>,
 }
 
 /// How a request proves who asks.
 struct Proof {
     header: &'static str,
-    value: SecretString,
+    scheme: &'static str,
+    token: SecretString,
     generation: Option<u64>,
+}
+
+/// A request and what must be known to report on it.
+struct Sending<'a> {
+    turn: &'a Turn,
+    operation: &'a str,
+    route: &'static str,
+    kind: Kind,
+    /// What its failure must not repeat.
+    secrets: Vec<&'a SecretString>,
 }
 
 impl Client {
@@ -103,13 +126,21 @@ impl Client {
         }
     }
 
-    pub(crate) fn set_credentials(&self, credentials: Option<&Credentials>) {
-        *lock(&self.account) = credentials.map(|credentials| Account {
+    /// Puts `credentials` into force; false: they are the ones in force already, and so are their
+    /// tokens.
+    pub(crate) fn set_credentials(&self, credentials: Option<&Credentials>) -> bool {
+        let mut account = lock(&self.account);
+        if account.as_ref().map(|account| &account.credentials) == credentials {
+            return false;
+        }
+        *account = credentials.map(|credentials| Account {
+            credentials: credentials.clone(),
             base: credentials.base.clone(),
             grant: credentials.grant.clone(),
             tokens: Arc::default(),
             form: Arc::new(true.into()),
         });
+        true
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -120,21 +151,31 @@ impl Client {
         lock(&self.skew).map(|skew| skew.as_secs())
     }
 
-    /// Asks, within `call.timeout` altogether.
-    pub(crate) async fn ask(&self, call: &Call, ask: Ask) -> Result<Value, CloudError> {
-        let begun = self.clock.monotonic();
+    /// Begins a call.
+    pub(crate) fn turn(&self, call: &Call) -> Turn {
+        Turn {
+            request_id: Arc::clone(&call.request_id),
+            deadline: self.clock.monotonic().saturating_add(call.timeout),
+        }
+    }
+
+    fn left(&self, turn: &Turn) -> Duration {
+        turn.deadline.saturating_sub(self.clock.monotonic())
+    }
+
+    /// Asks, until the turn's deadline at most.
+    pub(crate) async fn ask(&self, turn: &Turn, ask: Ask) -> Result<Reply, CloudError> {
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
-            let left = call
-                .timeout
-                .saturating_sub(self.clock.monotonic().saturating_sub(begun));
-            let outcome = match self.clock.timeout(left, self.once(call, &ask)).await {
+            let sent = AtomicBool::new(false);
+            let once = self.once(turn, &ask, &sent);
+            let outcome = match self.clock.timeout(self.left(turn), once).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(self.timed_out(&ask)),
+                Err(_) => Err(timed_out(&ask, sent.load(Ordering::SeqCst))),
             };
             let error = match outcome {
-                Ok(value) => return Ok(value),
+                Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
             let again = ask.repeatable
@@ -147,10 +188,7 @@ impl Client {
                 ErrorClass::RateLimited { after: Some(after) } => after,
                 _ => self.random.between(Duration::ZERO, pause),
             };
-            let left = call
-                .timeout
-                .saturating_sub(self.clock.monotonic().saturating_sub(begun));
-            if !again || wait >= left {
+            if !again || wait >= self.left(turn) {
                 return Err(error);
             }
             self.clock.sleep(wait).await;
@@ -159,20 +197,16 @@ impl Client {
         }
     }
 
-    fn timed_out(&self, ask: &Ask) -> CloudError {
-        let class = match ask.kind {
-            Kind::Read => ErrorClass::Transient,
-            Kind::Write => ErrorClass::Ambiguous,
-        };
-        CloudError::new(&ask.operation, class, "no answer in time")
-    }
-
     /// One request, and once more after a renewed login when the first was refused with 401: that
     /// is said before anything is done, so even a create may be repeated after it.
-    async fn once(&self, call: &Call, ask: &Ask) -> Result<Value, CloudError> {
+    async fn once(&self, turn: &Turn, ask: &Ask, sent: &AtomicBool) -> Result<Reply, CloudError> {
         let account = lock(&self.account).clone().ok_or_else(|| {
             CloudError::new(&ask.operation, ErrorClass::Auth, "there are no credentials")
         })?;
+        // Asked before as well, so that nobody waits for a place only to be turned away.
+        if !lock(&self.breaker).would_admit(self.clock.monotonic()) {
+            return Err(circuit_open(ask));
+        }
         let waited = self.limiter.acquire(ask.priority).await;
         if waited > Duration::from_millis(10) {
             self.observer.waited(ask.method.as_str(), waited);
@@ -180,26 +214,22 @@ impl Client {
         let (admitted, change) = lock(&self.breaker).admit(self.clock.monotonic());
         self.told(change);
         if !admitted {
-            return Err(CloudError::new(
-                &ask.operation,
-                ErrorClass::CircuitOpen,
-                "the cloud failed repeatedly; nothing is sent for a while",
-            ));
+            return Err(circuit_open(ask));
         }
-        let proof = self.proof(call, &account, ask, None).await?;
-        if ask.kind == Kind::Write && !call.permit.holds() {
-            return Err(CloudError::new(
-                &ask.operation,
-                ErrorClass::Withheld,
-                "the right to change anything ended before the request was sent",
-            ));
-        }
+        let proof = self.proof(turn, &account, ask, None).await?;
         let generation = proof.generation;
-        match self.send(call, &account, ask, &proof).await {
-            Err(error) if error.class == ErrorClass::Auth && generation.is_some() => {
-                let proof = self.proof(call, &account, ask, generation).await?;
+        sent.store(true, Ordering::SeqCst);
+        match self.send(turn, &account, ask, &proof).await {
+            Err(error)
+                if error.class == ErrorClass::Auth
+                    && error.status != Some(403)
+                    && generation.is_some() =>
+            {
+                sent.store(false, Ordering::SeqCst);
+                let proof = self.proof(turn, &account, ask, generation).await?;
                 self.limiter.acquire(ask.priority).await;
-                self.send(call, &account, ask, &proof).await
+                sent.store(true, Ordering::SeqCst);
+                self.send(turn, &account, ask, &proof).await
             }
             outcome => outcome,
         }
@@ -207,7 +237,7 @@ impl Client {
 
     async fn proof(
         &self,
-        call: &Call,
+        turn: &Turn,
         account: &Account,
         ask: &Ask,
         refused: Option<u64>,
@@ -215,36 +245,48 @@ impl Client {
         match &account.grant {
             Grant::VpsieAuth(token) => Ok(Proof {
                 header: "vpsie-auth",
-                value: token.clone(),
+                scheme: "",
+                token: token.clone(),
                 generation: None,
             }),
             Grant::Bearer(token) => Ok(bearer(token, None)),
             Grant::Client { id, secret } => {
                 // Whoever comes while somebody logs in waits here and finds the token made.
-                let mut current = account.tokens.current.lock().await;
-                let now = self.clock.now();
-                if let Some(token) = Tokens::usable(current.as_ref(), now, refused) {
+                let mut state = account.tokens.state.lock().await;
+                if let Some(token) = state.usable(self.clock.now(), refused) {
                     return Ok(bearer(&token.value, Some(token.generation)));
                 }
-                let generation = current.as_ref().map_or(1, |token| token.generation + 1);
-                let token = self
-                    .login(call, account, ask.priority, (id, secret), generation)
-                    .await?;
-                *current = Some(token.clone());
-                Ok(bearer(&token.value, Some(token.generation)))
+                if let Some(error) = state.refusal(self.clock.monotonic()) {
+                    return Err(error);
+                }
+                let generation = state.next_generation();
+                match self
+                    .login(turn, account, ask.priority, (id, secret), generation)
+                    .await
+                {
+                    Ok(token) => {
+                        state.logged_in(token.clone());
+                        Ok(bearer(&token.value, Some(token.generation)))
+                    }
+                    Err(error) => {
+                        if error.class == ErrorClass::Auth {
+                            state.refused(self.clock.monotonic(), &error);
+                        }
+                        Err(error)
+                    }
+                }
             }
         }
     }
 
     async fn login(
         &self,
-        call: &Call,
+        turn: &Turn,
         account: &Account,
         priority: Priority,
         (id, secret): (&SecretString, &SecretString),
         generation: u64,
     ) -> Result<Token, CloudError> {
-        use std::sync::atomic::Ordering;
         let operation = "logging in";
         let known = account.form.load(Ordering::SeqCst);
         let mut last = None;
@@ -252,13 +294,17 @@ impl Client {
             self.limiter.acquire(priority).await;
             let (kind, body) = auth::login_body(form, id, secret);
             let (method, path) = auth::LOGIN;
-            let request = self.request(call, account, &method, path, Some((kind, body.into())));
-            match self
-                .exchange(call, operation, "login", Kind::Read, request)
-                .await
-            {
-                Ok(data) => {
-                    if let Some((value, expires)) = wire::token(&data) {
+            let request = self.request(turn, account, &method, path, Some((kind, body.into())));
+            let sending = Sending {
+                turn,
+                operation,
+                route: "login",
+                kind: Kind::Read,
+                secrets: vec![id, secret],
+            };
+            match self.exchange(sending, request).await {
+                Ok(reply) => {
+                    if let Some((value, expires)) = wire::token(&reply.data) {
                         account.form.store(form, Ordering::SeqCst);
                         let skew = lock(&self.skew).unwrap_or_default();
                         let now = self.clock.now();
@@ -290,27 +336,38 @@ impl Client {
 
     async fn send(
         &self,
-        call: &Call,
+        turn: &Turn,
         account: &Account,
         ask: &Ask,
         proof: &Proof,
-    ) -> Result<Value, CloudError> {
+    ) -> Result<Reply, CloudError> {
         let body = ask
             .body
             .as_ref()
             .map(|body| ("application/json", Bytes::from(body.to_string())));
-        let mut request = self.request(call, account, &ask.method, &ask.path, body);
-        if let Ok(mut value) = HeaderValue::from_str(proof.value.expose_secret()) {
+        let mut request = self.request(turn, account, &ask.method, &ask.path, body);
+        let value = format!("{}{}", proof.scheme, proof.token.expose_secret());
+        if let Ok(mut value) = HeaderValue::from_str(&value) {
             value.set_sensitive(true);
             request.headers_mut().insert(proof.header, value);
         }
-        self.exchange(call, &ask.operation, ask.route, ask.kind, request)
-            .await
+        let mut secrets = vec![&proof.token];
+        if let Grant::Client { id, secret } = &account.grant {
+            secrets.extend([id, secret]);
+        }
+        let sending = Sending {
+            turn,
+            operation: &ask.operation,
+            route: ask.route,
+            kind: ask.kind,
+            secrets,
+        };
+        self.exchange(sending, request).await
     }
 
     fn request(
         &self,
-        call: &Call,
+        turn: &Turn,
         account: &Account,
         method: &Method,
         path: &str,
@@ -324,7 +381,7 @@ impl Client {
         let headers = request.headers_mut();
         headers.insert("user-agent", self.user_agent.clone());
         headers.insert("accept", HeaderValue::from_static("application/json"));
-        if let Ok(id) = HeaderValue::from_str(&call.request_id) {
+        if let Ok(id) = HeaderValue::from_str(&turn.request_id) {
             headers.insert("x-request-id", id);
         }
         if let Some((kind, bytes)) = body {
@@ -337,16 +394,22 @@ impl Client {
     /// One request on the wire, its answer judged, everybody told.
     async fn exchange(
         &self,
-        call: &Call,
-        operation: &str,
-        route: &'static str,
-        kind: Kind,
+        sending: Sending<'_>,
         request: Request<Bytes>,
-    ) -> Result<Value, CloudError> {
+    ) -> Result<Reply, CloudError> {
+        let Sending {
+            turn,
+            operation,
+            route,
+            kind,
+            secrets,
+        } = sending;
         let method = request.method().clone();
         let begun = self.clock.monotonic();
         let sent = self.transport.send(request);
-        let answer = match self.clock.timeout(self.request_timeout, sent).await {
+        // Never beyond the deadline, so that silence is counted here and not only by the caller.
+        let limit = self.request_timeout.min(self.left(turn));
+        let answer = match self.clock.timeout(limit, sent).await {
             Ok(answer) => answer,
             Err(_) => Err(TransportError::Broken("timed out".into())),
         };
@@ -386,20 +449,28 @@ impl Client {
         };
         self.told(change);
         match outcome {
-            Ok(data) => {
-                tracing::debug!(request_id = %call.request_id, %method, route, "the cloud answered");
-                Ok(data)
+            Ok(reply) => {
+                tracing::debug!(
+                    request_id = %turn.request_id,
+                    cloud_request_id = id,
+                    %method,
+                    route,
+                    took_ms = took.as_millis() as u64,
+                    "the cloud answered"
+                );
+                Ok(reply)
             }
             Err(verdict) => {
                 if let ErrorClass::RateLimited { after } = verdict.class {
                     self.limiter.refused(after);
                 }
                 let mut error =
-                    CloudError::new(operation, verdict.class, &self.mask(&verdict.message));
+                    CloudError::new(operation, verdict.class, &mask(&verdict.message, &secrets));
                 error.status = status.map(|status| status.as_u16());
-                error.request_id = id;
+                error.request_id = id.map(|id| mask(&id, &secrets));
                 tracing::warn!(
-                    request_id = %call.request_id,
+                    request_id = %turn.request_id,
+                    cloud_request_id = error.request_id,
                     %method,
                     route,
                     status = error.status,
@@ -410,22 +481,6 @@ impl Client {
                 Err(error)
             }
         }
-    }
-
-    /// The cloud's words never carry our secrets on, even if it should repeat them.
-    fn mask(&self, message: &str) -> String {
-        let account = lock(&self.account).clone();
-        let secrets = match account.map(|account| account.grant) {
-            Some(Grant::VpsieAuth(token) | Grant::Bearer(token)) => vec![token],
-            Some(Grant::Client { id, secret }) => vec![id, secret],
-            None => vec![],
-        };
-        secrets.iter().fold(message.to_owned(), |text, secret| {
-            match secret.expose_secret() {
-                "" => text,
-                secret => text.replace(secret, "[redacted]"),
-            }
-        })
     }
 
     fn note_skew<B>(&self, response: &http::Response<B>) {
@@ -450,9 +505,43 @@ impl Client {
 fn bearer(token: &SecretString, generation: Option<u64>) -> Proof {
     Proof {
         header: "authorization",
-        value: format!("Bearer {}", token.expose_secret()).into(),
+        scheme: "Bearer ",
+        token: token.clone(),
         generation,
     }
+}
+
+/// The cloud's words never carry our secrets on, even if it should repeat them.
+fn mask(message: &str, secrets: &[&SecretString]) -> String {
+    let mut secrets: Vec<&str> = secrets
+        .iter()
+        .map(|secret| secret.expose_secret())
+        .filter(|secret| !secret.is_empty())
+        .collect();
+    // The longest first: one may be part of another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.iter().fold(message.to_owned(), |text, secret| {
+        text.replace(secret, "[redacted]")
+            .replace(&segment(secret), "[redacted]")
+    })
+}
+
+fn circuit_open(ask: &Ask) -> CloudError {
+    CloudError::new(
+        &ask.operation,
+        ErrorClass::CircuitOpen,
+        "the cloud failed repeatedly; nothing is sent for a while",
+    )
+}
+
+/// The deadline passed: before the request was `sent`, nothing can have happened.
+fn timed_out(ask: &Ask, sent: bool) -> CloudError {
+    let (class, message) = match ask.kind {
+        Kind::Write if sent => (ErrorClass::Ambiguous, "no answer in time"),
+        Kind::Read if sent => (ErrorClass::Transient, "no answer in time"),
+        _ => (ErrorClass::Transient, "not sent in time"),
+    };
+    CloudError::new(&ask.operation, class, message)
 }
 
 fn unanswered(kind: Kind, error: &TransportError) -> Verdict {

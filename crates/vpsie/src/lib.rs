@@ -13,10 +13,13 @@ mod classify;
 mod client;
 mod credentials;
 mod limiter;
+mod observe;
 mod observer;
+mod offers;
 mod provider;
 mod transport;
 mod wire;
+mod workers;
 
 /// Decoders of what the cloud sends, for fuzzing.
 pub mod fuzzing {

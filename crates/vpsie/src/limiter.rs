@@ -12,7 +12,7 @@ use std::{
 
 use runtime::Clock;
 
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// The limit grows back by one request each of these.
 const RECOVERY: Duration = Duration::from_secs(10);
 /// `Retry-After` is not honoured beyond this: an absurd value must not stop the product.

@@ -5,6 +5,8 @@ use std::{future::Future, pin::Pin, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 
+use crate::base_url;
+
 /// A boxed future, so that the trait stays object safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -43,12 +45,18 @@ pub struct ReqwestTransport {
 impl ReqwestTransport {
     /// A client with TLS 1.2 or newer, without redirects, cookies or proxies from the environment:
     /// whoever could set one of those could send the credentials elsewhere.
+    ///
+    /// It repeats nothing by itself: a create is one request on the wire.
     pub fn new() -> Result<Self, TransportError> {
+        // The TLS implementation is the process's choice; where none was made yet, it is ours.
+        // `Err` means that one was made in between.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
             .no_proxy()
             .connect_timeout(Duration::from_secs(5))
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .build()
             .map_err(|error| TransportError::Connect(error.to_string()))?;
         Ok(Self { client })
@@ -61,6 +69,13 @@ impl Transport for ReqwestTransport {
         request: Request<Bytes>,
     ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(async move {
+            let host = request.uri().host().unwrap_or_default();
+            let plain = request.uri().scheme_str() != Some("https");
+            if plain && !base_url::is_loopback(host) {
+                return Err(TransportError::Connect(
+                    "credentials are not sent over plain HTTP".into(),
+                ));
+            }
             let request = reqwest::Request::try_from(request)
                 .map_err(|error| TransportError::Connect(cause(&error)))?;
             let mut answer = self.client.execute(request).await.map_err(|error| {

@@ -7,9 +7,24 @@ use model::{
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-/// A body as JSON. serde_json refuses depths beyond 128.
+/// A body as JSON, if it is one of a size and depth (serde_json: 128) that real ones have.
 pub(crate) fn json(body: &[u8]) -> Option<Value> {
+    if body.len() > crate::transport::MAX_BODY {
+        return None;
+    }
     serde_json::from_slice(body).ok()
+}
+
+/// How many rows there are altogether: a number, under a key with or without a blank, or the count
+/// in a list of one.
+pub(crate) fn total(body: &Value) -> Option<usize> {
+    ["total", "total "].into_iter().find_map(|key| {
+        let total = integer(body, key).or_else(|| {
+            let first = body.get(key)?.as_array()?.first()?;
+            integer(first, "count")
+        })?;
+        usize::try_from(total).ok()
+    })
 }
 
 /// `error` is true, 1 or "true".
@@ -38,7 +53,7 @@ fn flag(object: &Value, key: &str) -> bool {
     object.get(key).is_some_and(truth)
 }
 
-fn text(object: &Value, key: &str) -> Option<String> {
+pub(crate) fn text(object: &Value, key: &str) -> Option<String> {
     match object.get(key)? {
         Value::String(text) if !text.is_empty() && text.len() <= 512 => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -78,11 +93,14 @@ pub(crate) fn node(row: &Value) -> Result<Node, &'static str> {
     let hostname = text(row, "hostname").ok_or("a node without hostname")?;
     let uuid = text(row, "identifier");
     let numeric_id = integer(row, "id").filter(|id| *id > 0);
-    let role = match text(row, "role").as_deref() {
-        Some("slave" | "worker") => Role::Worker,
-        Some("master" | "manager") => Role::ControlPlane,
-        _ if hostname.to_ascii_lowercase().contains("-master-") => Role::ControlPlane,
-        _ if hostname.to_ascii_lowercase().contains("-slave-") => Role::Worker,
+    // Any sign of the control plane outweighs every sign of a worker.
+    let lower = hostname.to_ascii_lowercase();
+    let named = text(row, "role").unwrap_or_default().to_ascii_lowercase();
+    let role = match named.as_str() {
+        "master" | "manager" | "control-plane" => Role::ControlPlane,
+        _ if lower.contains("-master-") => Role::ControlPlane,
+        "slave" | "worker" => Role::Worker,
+        "" if lower.contains("-slave-") => Role::Worker,
         _ => Role::Unknown,
     };
     let addresses: Vec<String> = ["ip", "default_ip", "private_ip"]
