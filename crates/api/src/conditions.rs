@@ -139,4 +139,31 @@ mod tests {
             Some("1970-01-01T00:06:40Z")
         );
     }
+
+    #[test]
+    fn a_condition_of_the_predecessor_is_taken_over_in_place() {
+        let stored = r#"[{"type":"Ready","status":"False","lastTransitionTime":"2025-12-01T08:01:00Z","lastUpdateTime":"2025-12-01T09:01:00Z","reason":"Reconciling"}]"#;
+        let mut conditions: Vec<Condition> = serde_json::from_str(stored).unwrap();
+        let now = Timestamp::from_second(0).unwrap();
+        assert!(set_condition(
+            &mut conditions,
+            "Ready",
+            ConditionStatus::False,
+            "ValidationFailed",
+            "",
+            now
+        ));
+        let [ready] = conditions.as_slice() else {
+            panic!("{conditions:?}");
+        };
+        assert_eq!(
+            ready.last_transition_time.as_deref(),
+            Some("2025-12-01T08:01:00Z")
+        );
+        assert_eq!(
+            ready.last_update_time.as_deref(),
+            Some("2025-12-01T09:01:00Z")
+        );
+        assert_eq!(ready.reason.as_deref(), Some("ValidationFailed"));
+    }
 }

@@ -52,3 +52,30 @@ fn every_definition_is_structural() {
         );
     }
 }
+
+#[test]
+fn the_printed_stream_reads_back_as_the_definitions() {
+    let stream = api::crds::yaml();
+    let read: Vec<serde_json::Value> = stream
+        .split("---\n")
+        .filter(|text| !text.is_empty())
+        .map(|text| serde_saphyr::from_str(text).unwrap())
+        .collect();
+    let names: Vec<&str> = read
+        .iter()
+        .map(|crd| crd["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "autoscalerconfigs.autoscaler.vpsie.com",
+            "nodegroups.autoscaler.vpsie.com",
+            "vpsienodes.autoscaler.vpsie.com",
+        ]
+    );
+    for (read, crd) in read.into_iter().zip(api::crds::crds()) {
+        let read: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition =
+            serde_json::from_value(read).unwrap();
+        assert_eq!(read, crd);
+    }
+}
