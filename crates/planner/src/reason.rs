@@ -2,7 +2,7 @@
 //!
 //! One name each, the same in Events, conditions, metrics, logs and explanations.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use model::{GroupKey, OfferingId, UnevaluatedRule};
@@ -27,6 +27,8 @@ pub enum PodReason {
         /// Its priority.
         priority: i32,
     },
+    /// It belongs to a DaemonSet, which wants it on a node that is there.
+    DaemonSetPod,
     /// It was unschedulable for too short a time.
     GracePeriod {
         /// Until then.
@@ -36,10 +38,13 @@ pub enum PodReason {
     NoNodeGroup,
     /// No group can take it: each group's reason.
     NoNodeGroupFits {
-        /// By group and, where it matters, offering.
-        groups: Vec<GroupReason>,
+        /// By group and, where it matters, offering; shared by all pods of a class.
+        groups: Arc<[GroupReason]>,
     },
 }
+
+/// How many groups' reasons are spelled out in a text; the value holds all of them.
+const SPELLED_OUT: usize = 6;
 
 impl PodReason {
     /// The name.
@@ -49,6 +54,7 @@ impl PodReason {
             Self::RuleNotEvaluated { .. } => "RuleNotEvaluated",
             Self::PodInvalid { .. } => "PodInvalid",
             Self::PriorityBelowCutoff { .. } => "PriorityBelowCutoff",
+            Self::DaemonSetPod => "DaemonSetPod",
             Self::GracePeriod { .. } => "GracePeriod",
             Self::NoNodeGroup => "NoNodeGroup",
             Self::NoNodeGroupFits { .. } => "NoNodeGroupFits",
@@ -68,14 +74,33 @@ impl fmt::Display for PodReason {
             Self::PriorityBelowCutoff { priority } => {
                 write!(f, "its priority {priority} is below the cut-off")
             }
+            Self::DaemonSetPod => f.write_str(
+                "its DaemonSet wants it on a node that is there; another machine would not help it",
+            ),
             Self::GracePeriod { until } => write!(f, "not before {until}"),
             Self::NoNodeGroup => f.write_str("there is no managed node group"),
             Self::NoNodeGroupFits { groups } => {
-                for (index, group) in groups.iter().enumerate() {
+                // Offerings of one group that are refused alike are named together.
+                let alike: Vec<&[GroupReason]> = groups
+                    .chunk_by(|a, b| a.group == b.group && a.refusal == b.refusal)
+                    .collect();
+                for (index, same) in alike.iter().take(SPELLED_OUT).enumerate() {
+                    let [first, ..] = same else { continue };
                     let separator = if index == 0 { "" } else { "; " };
-                    write!(f, "{separator}{group}")?;
+                    write!(f, "{separator}{}", first.group)?;
+                    let offerings: Vec<&str> = same
+                        .iter()
+                        .filter_map(|reason| reason.offering.as_ref().map(OfferingId::as_str))
+                        .collect();
+                    if !offerings.is_empty() {
+                        write!(f, " ({})", offerings.join(", "))?;
+                    }
+                    write!(f, ": {}", first.refusal)?;
                 }
-                Ok(())
+                match alike.len().saturating_sub(SPELLED_OUT) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
             }
         }
     }

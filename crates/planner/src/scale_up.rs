@@ -4,7 +4,12 @@
 //! their way, then new ones at the lowest price (requirements D2, D3, D9). The plan leaves no
 //! choice to whoever carries it out; the report says for every pod where it goes or why not.
 
+mod bounds;
+mod kinds;
 mod pack;
+mod queue;
+mod room;
+mod search;
 mod template;
 
 use std::{
@@ -16,7 +21,7 @@ use std::{
 use jiff::Timestamp;
 use model::{
     ClusterSnapshot, GroupKey, HourlyPrice, Labels, NodeName, Offering, OfferingId, Pod, PodKey,
-    PodState, Resources, SchedulingClass, Taint,
+    PodRole, PodState, Resources, SchedulingClass, Taint,
 };
 use serde::{Deserialize, Serialize};
 
@@ -181,11 +186,20 @@ pub enum Placement {
 pub struct Report {
     /// By pod.
     pub pods: BTreeMap<PodKey, Placement>,
-    /// The smallest number of machines that could hold the pods new ones are bought for, by the
-    /// volume of each resource alone on the largest template.
+    /// The smallest number of machines of the kinds bought that could hold the pods they are
+    /// bought for, by the volume of each resource alone.
     pub volume_bound: u32,
+    /// What room for those pods costs an hour at least, on whatever kinds; `None` where a price
+    /// is unknown.
+    pub price_bound: Option<HourlyPrice>,
     /// When something that holds pods back ends by itself.
     pub look_again_at: Option<Timestamp>,
+}
+
+impl Report {
+    fn look_again(&mut self, at: Timestamp) {
+        self.look_again_at = Some(self.look_again_at.map_or(at, |before| before.min(at)));
+    }
 }
 
 /// Plans the whole deficit.
@@ -199,22 +213,29 @@ pub fn plan(input: &Input) -> (Plan, Report) {
     (packing.into_plan(), report)
 }
 
-/// The pods that count, largest first so that the gaps they leave are filled by smaller ones.
+/// The pods that count.
 fn triggers(input: &Input, report: &mut Report) -> Vec<Arc<Pod>> {
     let mut pending = Vec::new();
     for pod in input.snapshot.waiting() {
         let PodState::Unschedulable(since) = &pod.state else {
             continue;
         };
-        // A nominated pod waits for its victims, a terminating one for nothing.
-        if pod.terminating || pod.nominated.is_some() {
+        if pod.terminating {
+            continue;
+        }
+        // A nominated pod waits for its victims, as long as there is the node they are on.
+        if let Some(node) = &pod.nominated
+            && let Some(state) = input.snapshot.node(node)
+            && room::is_usable(input, &state.node)
+        {
+            let placement = Placement::Existing(node.clone());
+            report.pods.insert(pod.key.clone(), placement);
             continue;
         }
         match refuse(input, pod, *since) {
             Some(reason) => {
                 if let PodReason::GracePeriod { until } = &reason {
-                    report.look_again_at =
-                        Some(report.look_again_at.map_or(*until, |at| at.min(*until)));
+                    report.look_again(*until);
                 }
                 report.pods.insert(pod.key.clone(), Placement::Left(reason));
             }
@@ -229,6 +250,10 @@ fn refuse(input: &Input, pod: &Pod, since: Timestamp) -> Option<PodReason> {
         return Some(PodReason::PodInvalid {
             detail: detail.to_string(),
         });
+    }
+    // Its node is named already: another machine gets a pod of its own.
+    if pod.role == PodRole::DaemonSet {
+        return Some(PodReason::DaemonSetPod);
     }
     if let Some(rule) = scheduling::unevaluated(&pod.class).next() {
         return Some(PodReason::RuleNotEvaluated { rule });

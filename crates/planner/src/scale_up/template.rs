@@ -34,10 +34,29 @@ impl Default for Reserve {
     }
 }
 
+// What the product puts on its Nodes beside the group's labels; they win over the group's. The keys
+// are the public ones of the custom resources (a test holds them to the `api` crate's).
+const MANAGED: &str = "autoscaler.vpsie.com/managed";
+const NODE_GROUP: &str = "autoscaler.vpsie.com/nodegroup";
+const NODE_GROUP_NAMESPACE: &str = "autoscaler.vpsie.com/nodegroup-namespace";
+const DATACENTER: &str = "autoscaler.vpsie.com/datacenter";
+const OFFERING: &str = "autoscaler.vpsie.com/offering";
+
 /// The template of one machine of `group` and `choice`, named `name`.
 #[must_use]
 pub fn template(group: &Group, choice: &Choice, reserve: &Reserve, name: &str) -> Node {
     let mut labels: Labels = group.labels.clone();
+    let offering = label_value(choice.offering.id.as_str());
+    let datacenter = label_value(&group.datacenter);
+    for (key, value) in [
+        (MANAGED, "true"),
+        (NODE_GROUP, &*group.key.name),
+        (NODE_GROUP_NAMESPACE, &*group.key.namespace),
+        (DATACENTER, &*datacenter),
+        (OFFERING, &*offering),
+    ] {
+        labels.insert(Arc::from(key), Arc::from(value));
+    }
     let mut default = |key: &str, value: &str| {
         labels
             .entry(Arc::from(key))
@@ -46,12 +65,9 @@ pub fn template(group: &Group, choice: &Choice, reserve: &Reserve, name: &str) -
     default("kubernetes.io/hostname", name);
     default("kubernetes.io/os", "linux");
     default("kubernetes.io/arch", "amd64");
-    default(
-        "node.kubernetes.io/instance-type",
-        choice.offering.id.as_str(),
-    );
-    default("topology.kubernetes.io/region", &group.datacenter);
-    default("topology.kubernetes.io/zone", &group.datacenter);
+    default("node.kubernetes.io/instance-type", &offering);
+    default("topology.kubernetes.io/region", &datacenter);
+    default("topology.kubernetes.io/zone", &datacenter);
     Node {
         name: NodeName::new(name),
         uid: None,
@@ -70,10 +86,31 @@ pub fn template(group: &Group, choice: &Choice, reserve: &Reserve, name: &str) -
     }
 }
 
+/// `text` as a label's value: at most 63 letters, digits, `-`, `_` and `.`, beginning and ending
+/// with a letter or digit (Kubernetes documentation, "Labels and Selectors").
+fn label_value(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .take(63)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    clean
+        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
+}
+
 fn allocatable(choice: &Choice, reserve: &Reserve) -> Resources {
     let offering = &choice.offering;
-    let memory = i64::try_from(offering.memory_mib << 20).unwrap_or(i64::MAX);
-    let disk = i64::try_from(offering.disk_gib << 30).unwrap_or(i64::MAX);
+    let bytes =
+        |amount: u64, unit: u64| i64::try_from(amount.saturating_mul(unit)).unwrap_or(i64::MAX);
+    let memory = bytes(offering.memory_mib, 1 << 20);
+    let disk = bytes(offering.disk_gib, 1 << 30);
     let keep = |percent: i64, of: i64| of / 100 * percent;
     Resources {
         cpu_milli: (i64::from(offering.cpus) * 1000 - reserve.cpu_milli).max(0),
@@ -81,5 +118,113 @@ fn allocatable(choice: &Choice, reserve: &Reserve) -> Resources {
         ephemeral: (disk - keep(reserve.ephemeral_percent, disk)).max(0),
         pods: reserve.pods,
         extended: std::collections::BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::labels as keys;
+    use model::{GroupKey, Offering};
+
+    use super::*;
+
+    fn group() -> Group {
+        Group {
+            key: GroupKey::new("kube-system", "general"),
+            min_nodes: 0,
+            max_nodes: 1,
+            existing: 0,
+            serving: 0,
+            in_flight: vec![],
+            choices: vec![],
+            preferred: None,
+            labels: Labels::from([
+                ("team".into(), "web".into()),
+                (keys::ZONE.into(), "rack-7".into()),
+                (keys::NODE_GROUP.into(), "forged".into()),
+            ]),
+            taints: vec![],
+            startup_taints: vec![],
+            datacenter: "Hel 1".into(),
+            enabled: true,
+            deleting: false,
+            invalid: None,
+        }
+    }
+
+    fn choice() -> Choice {
+        Choice {
+            offering: Offering {
+                id: "small/2cpu".into(),
+                size: "7".into(),
+                cpus: 2,
+                memory_mib: 4096,
+                disk_gib: 80,
+                price: None,
+            },
+            learned: None,
+            backoff: None,
+        }
+    }
+
+    #[test]
+    fn a_template_has_the_labels_its_node_is_going_to_have() {
+        let node = template(&group(), &choice(), &Reserve::default(), "new-1");
+        let label = |key: &str| node.shape.labels.get(key).map(AsRef::as_ref);
+        for (key, value) in [
+            (keys::MANAGED, "true"),
+            // The product's own labels win over the group's…
+            (keys::NODE_GROUP, "general"),
+            (keys::NODE_GROUP_NAMESPACE, "kube-system"),
+            (keys::OFFERING, "small-2cpu"),
+            (keys::DATACENTER, "Hel-1"),
+            (keys::INSTANCE_TYPE, "small-2cpu"),
+            (keys::REGION, "Hel-1"),
+            // …and the group's over the defaults.
+            (keys::ZONE, "rack-7"),
+            (keys::HOSTNAME, "new-1"),
+            (keys::OS, "linux"),
+            (keys::ARCH, "amd64"),
+            ("team", "web"),
+        ] {
+            assert_eq!(label(key), Some(value), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_keeps_is_taken_off_until_a_node_has_shown_better() {
+        let guessed = template(&group(), &choice(), &Reserve::default(), "new-1");
+        let room = &guessed.shape.allocatable;
+        assert_eq!(
+            (
+                room.cpu_milli,
+                room.memory >> 20,
+                room.ephemeral >> 30,
+                room.pods
+            ),
+            (1900, 4096 - 256 - 205, 68, 110)
+        );
+        let mut choice = choice();
+        choice.learned = Some(Resources {
+            cpu_milli: 1930,
+            ..Resources::default()
+        });
+        let learned = template(&group(), &choice, &Reserve::default(), "new-1");
+        assert_eq!(learned.shape.allocatable.cpu_milli, 1930);
+    }
+
+    #[test]
+    fn absurd_sizes_of_a_catalogue_are_cut_and_never_overflow() {
+        let mut choice = choice();
+        choice.offering.cpus = u32::MAX;
+        choice.offering.memory_mib = u64::MAX;
+        choice.offering.disk_gib = u64::MAX;
+        let node = template(&group(), &choice, &Reserve::default(), "new-1");
+        assert!(node.shape.allocatable.memory > 0);
+        choice.offering.memory_mib = 0;
+        choice.offering.cpus = 0;
+        let node = template(&group(), &choice, &Reserve::default(), "new-1");
+        assert_eq!(node.shape.allocatable.cpu_milli, 0);
+        assert_eq!(node.shape.allocatable.memory, 0);
     }
 }

@@ -16,7 +16,7 @@ use rust_decimal::Decimal;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn offering(id: &str, cpus: u32, gib: u64, cents: i64) -> Choice {
+pub(crate) fn offering(id: &str, cpus: u32, gib: u64, cents: i64) -> Choice {
     Choice {
         offering: Offering {
             id: id.into(),
@@ -37,7 +37,7 @@ fn offering(id: &str, cpus: u32, gib: u64, cents: i64) -> Choice {
     }
 }
 
-fn group(name: &str, choices: Vec<Choice>) -> Group {
+pub(crate) fn group(name: &str, choices: Vec<Choice>) -> Group {
     Group {
         key: GroupKey::new("kube-system", name),
         min_nodes: 0,
@@ -57,7 +57,7 @@ fn group(name: &str, choices: Vec<Choice>) -> Group {
     }
 }
 
-fn class(cpu_milli: i64, mib: i64) -> SchedulingClass {
+pub(crate) fn class(cpu_milli: i64, mib: i64) -> SchedulingClass {
     SchedulingClass {
         namespace: "default".into(),
         requests: Resources {
@@ -79,7 +79,7 @@ fn on_group(mut class: SchedulingClass, name: &str) -> SchedulingClass {
     class
 }
 
-fn pods(prefix: &str, count: usize, class: &SchedulingClass) -> Vec<Arc<Pod>> {
+pub(crate) fn pods(prefix: &str, count: usize, class: &SchedulingClass) -> Vec<Arc<Pod>> {
     let class = Arc::new(class.clone());
     (0..count)
         .map(|index| {
@@ -97,7 +97,7 @@ fn pods(prefix: &str, count: usize, class: &SchedulingClass) -> Vec<Arc<Pod>> {
         .collect()
 }
 
-fn input(groups: Vec<Group>, waiting: Vec<Arc<Pod>>) -> Input {
+pub(crate) fn input(groups: Vec<Group>, waiting: Vec<Arc<Pod>>) -> Input {
     Input {
         now: NOW,
         snapshot: ClusterSnapshot::new([], [], waiting),
@@ -349,6 +349,271 @@ fn the_checker_sees_a_plan_that_breaks_a_bound() {
             .iter()
             .any(|v| matches!(v, audit::Violation::CountMismatch(_)))
     );
+}
+
+fn node(name: &str, cpu_milli: i64) -> Node {
+    Node {
+        name: NodeName::new(name),
+        uid: None,
+        shape: Arc::new(NodeShape {
+            allocatable: Resources {
+                cpu_milli,
+                memory: 16 << 30,
+                pods: 110,
+                ..Resources::default()
+            },
+            ..NodeShape::default()
+        }),
+        ready: true,
+        created_at: None,
+        defect: None,
+    }
+}
+
+fn changed(pods: Vec<Arc<Pod>>, change: impl Fn(&mut Pod)) -> Vec<Arc<Pod>> {
+    pods.into_iter()
+        .map(|pod| {
+            let mut pod = Pod::clone(&pod);
+            change(&mut pod);
+            Arc::new(pod)
+        })
+        .collect()
+}
+
+fn small() -> Vec<Group> {
+    vec![group("g", vec![offering("small", 2, 4, 10)])]
+}
+
+#[test]
+fn only_pods_the_scheduler_gave_up_on_buy_machines() {
+    let pods = || pods("p", 4, &class(500, 256));
+    let of = |change: fn(&mut Pod)| machines(&input(small(), changed(pods(), change)));
+    assert_eq!(of(|_| {}), 1);
+    assert_eq!(
+        of(|pod| pod.state = PodState::Waiting),
+        0,
+        "gated or not tried yet"
+    );
+    assert_eq!(of(|pod| pod.terminating = true), 0);
+    assert_eq!(of(|pod| pod.role = PodRole::DaemonSet), 0);
+}
+
+#[test]
+fn a_pod_of_a_daemon_set_says_why_no_machine_helps_it() {
+    let waiting = changed(pods("p", 1, &class(500, 256)), |pod| {
+        pod.role = PodRole::DaemonSet
+    });
+    let (_, report) = plan(&input(small(), waiting));
+    assert!(matches!(
+        report.pods.values().next(),
+        Some(Placement::Left(PodReason::DaemonSetPod))
+    ));
+}
+
+#[test]
+fn pods_below_the_cut_off_or_within_grace_wait_and_the_plan_says_until_when() {
+    let mut idle = class(500, 256);
+    idle.priority = -11;
+    assert_eq!(machines(&input(small(), pods("p", 1, &idle))), 0);
+    idle.priority = -10;
+    assert_eq!(
+        machines(&input(small(), pods("p", 1, &idle))),
+        1,
+        "exactly at it"
+    );
+
+    let mut patient = input(small(), pods("p", 1, &class(500, 256)));
+    patient.limits.grace = Duration::from_secs(30);
+    let (nothing, report) = plan(&patient);
+    assert_eq!(nothing.machines(), 0);
+    let until = NOW.saturating_add(Duration::from_secs(30)).unwrap();
+    assert_eq!(report.look_again_at, Some(until));
+    patient.now = until;
+    assert_eq!(machines(&patient), 1);
+}
+
+#[test]
+fn a_nominated_pod_waits_for_its_victims_and_its_room_is_not_given_away() {
+    let mut waiting = changed(pods("a", 1, &class(1000, 256)), |pod| {
+        pod.nominated = Some(NodeName::new("n1"));
+    });
+    waiting.extend(pods("b", 1, &class(1000, 256)));
+    let mut input = input(small(), waiting);
+    input.snapshot.add_node(node("n1", 1500));
+    let (plan, report) = plan(&input);
+    assert_eq!(plan.machines(), 1, "for the other one");
+    assert_eq!(
+        report.pods[&PodKey::new("default", "a-000")],
+        Placement::Existing(NodeName::new("n1"))
+    );
+    // Where the node is gone or going, the nomination means nothing.
+    input.leaving.insert(NodeName::new("n1"));
+    let (plan, _) = planner::scale_up::plan(&input);
+    assert_eq!(
+        plan.create[0].pods,
+        [[
+            PodKey::new("default", "a-000"),
+            PodKey::new("default", "b-000")
+        ]]
+    );
+}
+
+#[test]
+fn nothing_is_placed_on_nodes_that_cannot_be_relied_on() {
+    for spoil in [
+        (|node: &mut Node| node.ready = false) as fn(&mut Node),
+        |node| node.defect = Some("it reports no capacity".into()),
+        |node| Arc::make_mut(&mut node.shape).unschedulable = true,
+    ] {
+        let mut input = input(small(), pods("p", 1, &class(500, 256)));
+        let mut spoiled = node("n1", 8000);
+        assert_eq!(
+            {
+                let mut sound = input.clone();
+                sound.snapshot.add_node(spoiled.clone());
+                machines(&sound)
+            },
+            0
+        );
+        spoil(&mut spoiled);
+        input.snapshot.add_node(spoiled);
+        assert_eq!(machines(&input), 1);
+    }
+}
+
+#[test]
+fn a_machine_that_joined_but_does_not_serve_yet_counts_what_is_bound_to_it() {
+    let mut g = small().remove(0);
+    g.existing = 1;
+    g.serving = 1;
+    g.in_flight = vec![InFlight {
+        machine: "g-1".into(),
+        offering: "small".into(),
+        node: Some(NodeName::new("n1")),
+    }];
+    let mut input = input(vec![g], pods("p", 2, &class(1000, 256)));
+    input.snapshot.add_node(node("n1", 2000));
+    assert_eq!(machines(&input), 0, "two fit the machine on its way");
+    input
+        .snapshot
+        .place(&NodeName::new("n1"), &Arc::new(class(1000, 256)));
+    assert_eq!(machines(&input), 1, "one pod was bound to it already");
+}
+
+#[test]
+fn a_machine_on_its_way_of_an_offering_listed_no_more_is_not_forgotten() {
+    let mut g = small().remove(0);
+    g.existing = 1;
+    g.serving = 1;
+    g.in_flight = vec![InFlight {
+        machine: "g-1".into(),
+        offering: "retired".into(),
+        node: None,
+    }];
+    assert_eq!(
+        machines(&input(vec![g.clone()], pods("p", 4, &class(500, 256)))),
+        0
+    );
+    // A group that is being deleted takes its machines with it.
+    g.deleting = true;
+    let groups = vec![g, group("h", vec![offering("small", 2, 4, 10)])];
+    assert_eq!(machines(&input(groups, pods("p", 4, &class(500, 256)))), 1);
+}
+
+#[test]
+fn pods_may_ask_for_the_labels_the_product_puts_on_its_nodes() {
+    let mut wants = class(500, 256);
+    wants.node_selector = vec![Requirement {
+        key: "autoscaler.vpsie.com/nodegroup".into(),
+        operator: Operator::In,
+        values: vec!["b".into()],
+    }];
+    let groups = ["a", "b"]
+        .map(|name| group(name, vec![offering("small", 2, 4, 10)]))
+        .to_vec();
+    let (plan, _) = plan(&input(groups, pods("p", 1, &wants)));
+    assert_eq!(&*plan.create[0].group.name, "b");
+}
+
+#[test]
+fn a_preferred_type_decides_only_between_equals() {
+    let mut g = group("g", vec![offering("a", 2, 4, 10), offering("b", 2, 4, 10)]);
+    let bought = |g: &Group| {
+        plan(&input(vec![g.clone()], pods("p", 1, &class(500, 256))))
+            .0
+            .create[0]
+            .offering
+            .to_string()
+    };
+    assert_eq!(bought(&g), "a", "the name");
+    g.preferred = Some("b".into());
+    assert_eq!(bought(&g), "b");
+    g.choices[1] = offering("b", 2, 4, 11);
+    assert_eq!(bought(&g), "a", "a price is not paid for a preference");
+}
+
+#[test]
+fn a_thousand_pods_that_fit_nowhere_share_one_reason_and_its_text_stays_short() {
+    let groups: Vec<Group> = (0..40)
+        .map(|i| {
+            group(
+                &format!("g{i:02}"),
+                vec![offering("a", 2, 4, 10), offering("b", 2, 4, 10)],
+            )
+        })
+        .collect();
+    let (plan, report) = plan(&input(groups, pods("p", 1000, &class(64_000, 256))));
+    assert_eq!(plan.machines(), 0);
+    let reasons: Vec<_> = report
+        .pods
+        .values()
+        .map(|placement| match placement {
+            Placement::Left(reason @ PodReason::NoNodeGroupFits { groups }) => {
+                assert_eq!(groups.len(), 80);
+                (reason, Arc::as_ptr(groups))
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(
+        reasons
+            .iter()
+            .all(|(_, shared)| std::ptr::eq(*shared, reasons[0].1))
+    );
+    let text = reasons[0].0.to_string();
+    assert!(
+        text.starts_with(
+            "kube-system/g00 (a, b): insufficient cpu: 64 asked, 2 free \
+             (more than the node has altogether); kube-system/g01"
+        ),
+        "{text}"
+    );
+    assert!(text.ends_with("; and 34 more"), "{text}");
+    assert!(text.len() < 1000, "{}", text.len());
+}
+
+#[test]
+fn a_plan_in_full_reads_as_expected() {
+    let mut web = group(
+        "web",
+        vec![offering("small", 2, 4, 10), offering("large", 8, 16, 38)],
+    );
+    web.min_nodes = 1;
+    let mut batch = group("batch", vec![offering("large", 8, 16, 38)]);
+    batch.max_nodes = 1;
+    let mut waiting = pods("web", 5, &on_group(class(500, 512), "web"));
+    waiting.extend(pods("job", 3, &on_group(class(4000, 4096), "batch")));
+    let input = input(vec![batch, web], waiting);
+    let (plan, report) = plan(&input);
+    assert_eq!(audit::scale_up(&input, &plan), []);
+    insta::assert_json_snapshot!(serde_json::json!({
+        "plan": plan,
+        "pods": report.pods.iter().map(|(pod, placement)| {
+            (pod.to_string(), serde_json::to_value(placement).unwrap())
+        }).collect::<serde_json::Map<_, _>>(),
+        "volumeBound": report.volume_bound,
+        "priceBound": report.price_bound,
+    }));
 }
 
 prop_compose! {

@@ -1,0 +1,163 @@
+//! What can be bought, and how many more machines each limit leaves.
+//!
+//! A kind is an offering of a group: the node it would become, less what DaemonSets take of it.
+
+use std::cmp::Ordering;
+
+use model::{HourlyPrice, Node, Resources};
+
+use super::{Choice, Group, Input, template};
+use crate::reason::GroupRefusal;
+
+/// A kind of machine.
+pub(super) struct Kind {
+    /// Index into the input's groups.
+    pub(super) group: usize,
+    /// Index into the group's choices.
+    pub(super) choice: usize,
+    /// What it would become.
+    pub(super) node: Node,
+    /// What DaemonSets take of it.
+    pub(super) requested: Resources,
+    /// What one costs, where known.
+    pub(super) price: Option<HourlyPrice>,
+    /// It is the group's preferred type.
+    pub(super) preferred: bool,
+}
+
+impl Kind {
+    /// Room for pods on an empty one.
+    pub(super) fn free(&self) -> Resources {
+        let mut free = self.node.shape.allocatable.clone();
+        free.sub(&self.requested);
+        free
+    }
+}
+
+/// Every kind of every group, by group and offering: an index is also the rank of the name.
+pub(super) fn kinds(input: &Input) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for (group_index, group) in input.groups.iter().enumerate() {
+        for (choice_index, choice) in group.choices.iter().enumerate() {
+            let name = format!("new-{}-{}", group.key.name, choice.offering.id);
+            let node = template(group, choice, &input.limits.reserve, &name);
+            kinds.push(Kind {
+                group: group_index,
+                choice: choice_index,
+                requested: daemon_sets(input, &node),
+                node,
+                price: choice.offering.price,
+                preferred: group.preferred.as_ref() == Some(&choice.offering.id),
+            });
+        }
+    }
+    let name = |kind: &Kind| {
+        let group = &input.groups[kind.group];
+        (&group.key, &group.choices[kind.choice].offering.id)
+    };
+    kinds.sort_by(|a, b| name(a).cmp(&name(b)));
+    kinds
+}
+
+/// What the pods of DaemonSets that run on `node` ask for.
+pub(super) fn daemon_sets(input: &Input, node: &Node) -> Resources {
+    let mut requested = Resources::default();
+    for class in &input.daemon_sets {
+        if scheduling::admits(class, node) {
+            requested.add(&class.requests);
+        }
+    }
+    requested
+}
+
+/// How many more machines may be bought.
+#[derive(Clone)]
+pub(super) struct Budget {
+    /// By group.
+    pub(super) groups: Vec<u32>,
+    /// In all.
+    pub(super) cluster: u32,
+}
+
+impl Budget {
+    pub(super) fn new(input: &Input) -> Self {
+        let left = |most: u32, existing: u32| most.saturating_sub(existing);
+        let existing = input
+            .groups
+            .iter()
+            .fold(0_u32, |sum, group| sum.saturating_add(group.existing));
+        Self {
+            groups: input
+                .groups
+                .iter()
+                .map(|group| left(group.max_nodes, group.existing))
+                .collect(),
+            cluster: input
+                .limits
+                .max_workers
+                .map_or(u32::MAX, |most| left(most, existing)),
+        }
+    }
+
+    /// How many more of `group`.
+    pub(super) fn left(&self, group: usize) -> u32 {
+        self.groups[group].min(self.cluster)
+    }
+
+    pub(super) fn spend(&mut self, group: usize, machines: u32) {
+        self.groups[group] = self.groups[group].saturating_sub(machines);
+        self.cluster = self.cluster.saturating_sub(machines);
+    }
+}
+
+/// Why no machine of this kind may be bought, limits aside.
+pub(super) fn barred(
+    input: &Input,
+    group: &Group,
+    choice: &Choice,
+    for_minimum: bool,
+) -> Option<GroupRefusal> {
+    if let Some(detail) = &group.invalid {
+        return Some(GroupRefusal::Invalid {
+            detail: detail.clone(),
+        });
+    }
+    if group.deleting {
+        return Some(GroupRefusal::Deleting);
+    }
+    if !group.enabled && !for_minimum {
+        return Some(GroupRefusal::ScaleUpDisabled);
+    }
+    match &choice.backoff {
+        Some((until, reason)) if *until > input.now => Some(GroupRefusal::BackingOff {
+            reason: reason.clone(),
+            until: *until,
+        }),
+        _ => None,
+    }
+}
+
+/// Which limit leaves nothing for `group`.
+pub(super) fn exhausted(input: &Input, budget: &Budget, group: usize) -> Option<GroupRefusal> {
+    if budget.groups[group] == 0 {
+        return Some(GroupRefusal::MaxNodesReached {
+            max_nodes: input.groups[group].max_nodes,
+        });
+    }
+    match input.limits.max_workers {
+        Some(max_workers) if budget.cluster == 0 => {
+            Some(GroupRefusal::ClusterLimitReached { max_workers })
+        }
+        _ => None,
+    }
+}
+
+/// Known prices before unknown ones.
+pub(super) fn compare_price(a: Option<HourlyPrice>, b: Option<HourlyPrice>) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    }
+}

@@ -1,0 +1,51 @@
+//! Pods that can take each other's place, waiting together.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{Pod, PodKey, Resources, SchedulingClass};
+
+/// Pods of one class.
+pub(super) struct Queue {
+    /// Their class.
+    pub(super) class: Arc<SchedulingClass>,
+    /// Sorted backwards: the first by name is taken first, from the end.
+    pub(super) pods: Vec<PodKey>,
+}
+
+impl Queue {
+    /// Takes the first `count`, or as many as there are.
+    pub(super) fn take(&mut self, count: u32) -> Vec<PodKey> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut taken = self
+            .pods
+            .split_off(self.pods.len() - count.min(self.pods.len()));
+        taken.reverse();
+        taken
+    }
+}
+
+/// Equal pods together, the largest of a `whole` machine first, so that the gaps they leave are
+/// filled by smaller ones.
+pub(super) fn queues(pending: &[Arc<Pod>], whole: &Resources) -> Vec<Queue> {
+    let mut by_class: BTreeMap<Arc<SchedulingClass>, Vec<PodKey>> = BTreeMap::new();
+    for pod in pending {
+        by_class
+            .entry(Arc::clone(&pod.class))
+            .or_default()
+            .push(pod.key.clone());
+    }
+    let mut queues: Vec<Queue> = by_class
+        .into_iter()
+        .map(|(class, mut pods)| {
+            pods.sort_by(|a, b| b.cmp(a));
+            Queue { class, pods }
+        })
+        .collect();
+    queues.sort_by_cached_key(|queue| {
+        (
+            std::cmp::Reverse(queue.class.requests.dominant_share(whole)),
+            Arc::clone(&queue.class),
+        )
+    });
+    queues
+}

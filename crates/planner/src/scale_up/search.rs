@@ -1,0 +1,493 @@
+//! Which machines to buy for what is left: counts in, counts out.
+//!
+//! Greedy by price per share of the work, and by most work per machine where limits are tight;
+//! small problems look a step ahead over every kind; at the end machines are merged or replaced by
+//! cheaper ones. Of all solutions the best is taken: most pods placed, lowest price, least waste,
+//! the preferred type, fewer machines, the name (requirement D9).
+
+use std::{cmp::Ordering, collections::BTreeMap, rc::Rc, sync::Arc};
+
+use model::{HourlyPrice, Resources, SchedulingClass};
+
+use super::kinds::{Budget, Kind, compare_price};
+
+/// A kind, with what of the question does not change while machines fill up.
+struct Offer<'a> {
+    /// Index into the kinds.
+    kind: usize,
+    of: &'a Kind,
+    /// Which classes it takes, resources aside.
+    admits: Vec<bool>,
+}
+
+/// What one machine takes.
+#[derive(Debug)]
+struct Filled {
+    /// (class, pods), classes without pods left out.
+    counts: Vec<(usize, u32)>,
+    pods: u32,
+    /// The dominant share of the largest machine, in millionths, at least one per pod so that
+    /// pods without requests count too.
+    work: i64,
+    /// What stays unused of CPU and memory, in millionths of the largest machine.
+    waste: i64,
+}
+
+/// Machines of one kind that are filled in the same way.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    /// Index into the kinds.
+    pub(super) kind: usize,
+    /// (class, pods) of each.
+    pub(super) counts: Vec<(usize, u32)>,
+    /// So many.
+    pub(super) times: u32,
+}
+
+#[derive(Clone)]
+struct Chosen {
+    offer: usize,
+    filled: Rc<Filled>,
+    times: u32,
+}
+
+/// What a solution is judged by, in this order: less is better.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
+    left: u32,
+    unpriced: u32,
+    price: HourlyPrice,
+    waste: i128,
+    not_preferred: u32,
+    machines: u32,
+    names: Vec<(usize, u32)>,
+}
+
+#[derive(Clone, Copy)]
+enum Score {
+    Price,
+    Work,
+}
+
+/// Classes × kinds up to which every solution on the way is polished.
+const SMALL: usize = 1 << 11;
+/// Classes × kinds up to which other first machines are tried at all.
+const LARGE: usize = 1 << 16;
+/// How many machines are chosen by looking ahead.
+const ROUNDS: usize = 6;
+/// How many machines are merged into one at most.
+const MERGED: usize = 12;
+/// How many machines are looked at for that; equal full ones need no second look.
+const POLISHED: usize = 400;
+
+pub(super) struct Search<'a> {
+    classes: Vec<&'a Arc<SchedulingClass>>,
+    offers: Vec<Offer<'a>>,
+    whole: Resources,
+    /// Orders in which classes are put onto a machine: no single one packs well in every mix.
+    orders: Vec<Vec<usize>>,
+}
+
+impl<'a> Search<'a> {
+    /// `classes` come largest first; `buyable` are indices into `kinds`, which are ordered by name.
+    pub(super) fn new(
+        classes: Vec<&'a Arc<SchedulingClass>>,
+        kinds: &'a [Kind],
+        buyable: &[usize],
+        whole: &Resources,
+    ) -> Self {
+        let offers = buyable
+            .iter()
+            .map(|&kind| Offer {
+                kind,
+                of: &kinds[kind],
+                admits: classes
+                    .iter()
+                    .map(|class| {
+                        let Kind {
+                            node, requested, ..
+                        } = &kinds[kind];
+                        scheduling::how_many(class, node, requested, 1) > 0
+                            && scheduling::admits(class, node)
+                    })
+                    .collect(),
+            })
+            .collect();
+        Self {
+            orders: orders(&classes, whole),
+            classes,
+            offers,
+            whole: whole.clone(),
+        }
+    }
+
+    /// What to buy for `waiting` pods of each class.
+    pub(super) fn solve(&self, waiting: &[u32], budget: &Budget) -> Vec<Step> {
+        if self.offers.is_empty() {
+            return Vec::new();
+        }
+        let effort = self.offers.len() * self.classes.len();
+        let mut best = self.solve_in_order(0, effort, waiting, budget);
+        if effort <= LARGE {
+            for order in 1..self.orders.len() {
+                let other = self.solve_in_order(order, effort, waiting, budget);
+                if other.0 < best.0 {
+                    best = other;
+                }
+            }
+        }
+        let (_, mut state) = best;
+        self.merge(&mut state);
+        state
+            .chosen
+            .iter()
+            .map(|chosen| Step {
+                kind: self.offers[chosen.offer].kind,
+                counts: chosen.filled.counts.clone(),
+                times: chosen.times,
+            })
+            .collect()
+    }
+
+    /// The best solution that puts classes onto machines in this order.
+    fn solve_in_order(
+        &self,
+        order: usize,
+        effort: usize,
+        waiting: &[u32],
+        budget: &Budget,
+    ) -> (Cost, State) {
+        let start = State {
+            order,
+            remaining: waiting.to_vec(),
+            budget: budget.clone(),
+            fills: self
+                .offers
+                .iter()
+                .map(|offer| Rc::new(self.fill(offer, order, waiting)))
+                .collect(),
+            chosen: Vec::new(),
+        };
+        let judge = |mut state: State| {
+            if effort <= SMALL {
+                self.merge(&mut state);
+            }
+            (self.cost(&state), state)
+        };
+        let mut best = judge(self.greedy(start.clone(), Score::Price));
+        let by_work = judge(self.greedy(start.clone(), Score::Work));
+        if by_work.0 < best.0 {
+            best = by_work;
+        }
+        if effort > LARGE {
+            return best;
+        }
+        let candidates = (LARGE / effort.max(1)).clamp(2, 64);
+        let mut prefix = start;
+        for _ in 0..ROUNDS {
+            let mut better: Option<State> = None;
+            for offer in self.promising(&prefix, candidates) {
+                for once in [true, false] {
+                    let mut first = prefix.clone();
+                    self.take(&mut first, offer, once);
+                    let tried = judge(self.greedy(first.clone(), Score::Price));
+                    if tried.0 < best.0 {
+                        best = tried;
+                        better = Some(first);
+                    }
+                }
+            }
+            let Some(next) = better else { break };
+            prefix = next;
+        }
+        best
+    }
+
+    /// What one machine takes of `remaining`.
+    fn fill(&self, offer: &Offer<'_>, order: usize, remaining: &[u32]) -> Filled {
+        let node = &offer.of.node;
+        let mut requested = offer.of.requested.clone();
+        let mut sum = Resources::default();
+        let mut filled = Filled {
+            counts: Vec::new(),
+            pods: 0,
+            work: 0,
+            waste: 0,
+        };
+        for &index in &self.orders[order] {
+            let class = self.classes[index];
+            if remaining[index] == 0 || !offer.admits[index] {
+                continue;
+            }
+            let count = scheduling::how_many(class, node, &requested, remaining[index]);
+            if count == 0 {
+                continue;
+            }
+            let taken = Resources::sum([(&class.requests, count)]);
+            requested.add(&taken);
+            sum.add(&taken);
+            filled.pods += count;
+            filled.counts.push((index, count));
+        }
+        filled.work = sum.dominant_share(&self.whole).max(i64::from(filled.pods));
+        filled.waste = self.waste(&offer.of.free(), &sum);
+        filled
+    }
+
+    fn waste(&self, free: &Resources, used: &Resources) -> i64 {
+        let share = |free: i64, used: i64, whole: i64| {
+            if whole <= 0 {
+                return 0;
+            }
+            let unused = i128::from(free.max(0)) - i128::from(used);
+            i64::try_from(unused.max(0) * 1_000_000 / i128::from(whole)).unwrap_or(i64::MAX)
+        };
+        share(free.cpu_milli, used.cpu_milli, self.whole.cpu_milli).saturating_add(share(
+            free.memory,
+            used.memory,
+            self.whole.memory,
+        ))
+    }
+
+    /// Buys the best kind as often as it fills in the same way, until nothing can be placed.
+    fn greedy(&self, mut state: State, score: Score) -> State {
+        loop {
+            self.refresh(&mut state);
+            let best = (0..self.offers.len())
+                .filter(|&offer| self.can_take(&state, offer))
+                .min_by(|&a, &b| self.compare(&state, a, b, score));
+            let Some(offer) = best else { return state };
+            self.take(&mut state, offer, false);
+        }
+    }
+
+    fn can_take(&self, state: &State, offer: usize) -> bool {
+        state.fills[offer].pods > 0 && state.budget.left(self.offers[offer].of.group) > 0
+    }
+
+    /// The kinds worth trying first.
+    fn promising(&self, state: &State, most: usize) -> Vec<usize> {
+        let mut offers: Vec<usize> = (0..self.offers.len())
+            .filter(|&offer| self.can_take(state, offer))
+            .collect();
+        offers.sort_by(|&a, &b| self.compare(state, a, b, Score::Price));
+        offers.truncate(most);
+        offers
+    }
+
+    /// What a kind takes is the same as before, unless too little is left of what it took.
+    fn refresh(&self, state: &mut State) {
+        for (index, offer) in self.offers.iter().enumerate() {
+            let still = state.fills[index]
+                .counts
+                .iter()
+                .all(|(class, count)| *count <= state.remaining[*class]);
+            if !still {
+                state.fills[index] = Rc::new(self.fill(offer, state.order, &state.remaining));
+            }
+        }
+    }
+
+    fn compare(&self, state: &State, a: usize, b: usize, score: Score) -> Ordering {
+        let (fill_a, fill_b) = (&state.fills[a], &state.fills[b]);
+        let (of_a, of_b) = (self.offers[a].of, self.offers[b].of);
+        // Price for the same work: price_a × work_b against price_b × work_a.
+        let price = || match (of_a.price, of_b.price) {
+            (Some(a), Some(b)) => (a.amount() * rust_decimal::Decimal::from(fill_b.work))
+                .cmp(&(b.amount() * rust_decimal::Decimal::from(fill_a.work))),
+            (a, b) => compare_price(a, b).then(fill_b.work.cmp(&fill_a.work)),
+        };
+        let first = match score {
+            Score::Price => price(),
+            Score::Work => fill_b
+                .pods
+                .cmp(&fill_a.pods)
+                .then(fill_b.work.cmp(&fill_a.work))
+                .then_with(price),
+        };
+        first
+            .then(fill_a.waste.cmp(&fill_b.waste))
+            .then(of_b.preferred.cmp(&of_a.preferred))
+            .then(fill_b.pods.cmp(&fill_a.pods))
+            .then(a.cmp(&b))
+    }
+
+    /// Buys machines of one kind: one, or as many as fill in the same way.
+    fn take(&self, state: &mut State, offer: usize, once: bool) {
+        let filled = Rc::clone(&state.fills[offer]);
+        let group = self.offers[offer].of.group;
+        let alike = filled
+            .counts
+            .iter()
+            .map(|(class, count)| state.remaining[*class] / count)
+            .min()
+            .unwrap_or(0);
+        let times = if once { 1 } else { alike }.min(state.budget.left(group));
+        for (class, count) in &filled.counts {
+            state.remaining[*class] -= count * times;
+        }
+        state.budget.spend(group, times);
+        state.chosen.push(Chosen {
+            offer,
+            filled,
+            times,
+        });
+        self.refresh(state);
+    }
+
+    fn cost(&self, state: &State) -> Cost {
+        let mut names: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut cost = Cost {
+            left: state.remaining.iter().sum(),
+            unpriced: 0,
+            price: HourlyPrice::ZERO,
+            waste: 0,
+            not_preferred: 0,
+            machines: 0,
+            names: Vec::new(),
+        };
+        for chosen in &state.chosen {
+            let of = self.offers[chosen.offer].of;
+            match of.price {
+                Some(price) => cost.price = cost.price + price.times(chosen.times as usize),
+                None => cost.unpriced += chosen.times,
+            }
+            cost.waste += i128::from(chosen.filled.waste) * i128::from(chosen.times);
+            cost.not_preferred += if of.preferred { 0 } else { chosen.times };
+            cost.machines += chosen.times;
+            *names.entry(chosen.offer).or_default() += chosen.times;
+        }
+        cost.names = names.into_iter().collect();
+        cost
+    }
+
+    /// Puts the pods of the emptiest machines, one to a dozen, onto a single one where that is
+    /// better, until it is not.
+    fn merge(&self, state: &mut State) {
+        let mut machines: Vec<Chosen> = Vec::new();
+        for chosen in &state.chosen {
+            for _ in 0..chosen.times {
+                machines.push(Chosen {
+                    times: 1,
+                    ..chosen.clone()
+                });
+            }
+        }
+        if machines.len() > POLISHED {
+            return;
+        }
+        machines.sort_by(|a, b| {
+            b.filled
+                .work
+                .cmp(&a.filled.work)
+                .then(a.offer.cmp(&b.offer))
+        });
+        let mut changed = false;
+        while let Some((from, merged)) = self.better_merge(&machines, state.order, &state.budget) {
+            for gone in machines.drain(from..) {
+                let group = self.offers[gone.offer].of.group;
+                state.budget.groups[group] = state.budget.groups[group].saturating_add(1);
+                state.budget.cluster = state.budget.cluster.saturating_add(1);
+            }
+            state.budget.spend(self.offers[merged.offer].of.group, 1);
+            let place = machines.partition_point(|m| m.filled.work >= merged.filled.work);
+            machines.insert(place, merged);
+            changed = true;
+        }
+        if changed {
+            state.chosen = machines;
+        }
+    }
+
+    /// The first suffix of `machines` that one machine can stand for at less cost.
+    fn better_merge(
+        &self,
+        machines: &[Chosen],
+        order: usize,
+        budget: &Budget,
+    ) -> Option<(usize, Chosen)> {
+        let mut pods = vec![0_u32; self.classes.len()];
+        let mut count = 0;
+        let mut old = (HourlyPrice::ZERO, 0_i128, 0_u32, 0_u32);
+        let mut freed: BTreeMap<usize, u32> = BTreeMap::new();
+        for (from, machine) in machines.iter().enumerate().rev().take(MERGED) {
+            let of = self.offers[machine.offer].of;
+            let price = of.price?;
+            for (class, number) in &machine.filled.counts {
+                pods[*class] += number;
+                count += number;
+            }
+            *freed.entry(of.group).or_default() += 1;
+            old.0 = old.0 + price;
+            old.1 += i128::from(machine.filled.waste);
+            old.2 += u32::from(!of.preferred);
+            old.3 += 1;
+            let best = self
+                .offers
+                .iter()
+                .enumerate()
+                .filter(|(_, offer)| {
+                    freed.contains_key(&offer.of.group) || budget.groups[offer.of.group] > 0
+                })
+                .filter_map(|(index, offer)| {
+                    let price = offer.of.price.filter(|price| *price <= old.0)?;
+                    let filled = self.fill(offer, order, &pods);
+                    let new = (
+                        price,
+                        i128::from(filled.waste),
+                        u32::from(!offer.of.preferred),
+                        1,
+                    );
+                    (filled.pods == count && new < old).then_some((new, index, filled))
+                })
+                .min_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+            if let Some((_, offer, filled)) = best {
+                let merged = Chosen {
+                    offer,
+                    filled: Rc::new(filled),
+                    times: 1,
+                };
+                return Some((from, merged));
+            }
+        }
+        None
+    }
+}
+
+/// A solution under way.
+#[derive(Clone)]
+struct State {
+    /// Index into the orders.
+    order: usize,
+    remaining: Vec<u32>,
+    budget: Budget,
+    /// What one machine of each offer would take of what remains.
+    fills: Vec<Rc<Filled>>,
+    chosen: Vec<Chosen>,
+}
+
+/// As they come (by the largest share of any resource), by CPU, by memory, by both together.
+fn orders(classes: &[&Arc<SchedulingClass>], whole: &Resources) -> Vec<Vec<usize>> {
+    let share = |amount: i64, whole: i64| {
+        if whole <= 0 {
+            0
+        } else {
+            i128::from(amount) * 1_000_000 / i128::from(whole)
+        }
+    };
+    let cpu = |class: &SchedulingClass| share(class.requests.cpu_milli, whole.cpu_milli);
+    let memory = |class: &SchedulingClass| share(class.requests.memory, whole.memory);
+    let by = |key: &dyn Fn(&SchedulingClass) -> i128| {
+        let mut order: Vec<usize> = (0..classes.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(key(classes[index])));
+        order
+    };
+    let mut orders = vec![
+        (0..classes.len()).collect(),
+        by(&cpu),
+        by(&memory),
+        by(&|class| cpu(class) + memory(class)),
+    ];
+    orders.dedup();
+    orders
+}
