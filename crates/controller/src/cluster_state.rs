@@ -7,6 +7,8 @@
 
 mod heard;
 mod index;
+mod node_row;
+mod objects;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,8 @@ use tokio::sync::watch;
 
 pub use heard::Kind;
 use index::Index;
-pub use index::{NodeRow, Stats, Versions};
+pub use index::{Stats, Versions};
+pub use node_row::NodeRow;
 
 /// How the watches are kept.
 #[derive(Clone, Debug)]

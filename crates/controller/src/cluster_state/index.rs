@@ -1,20 +1,21 @@
 //! The rows, and how views become rows.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt::Debug,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use api::{NodeGroup, VPSieNode};
-use jiff::Timestamp;
-use kube::{Resource, core::DeserializeGuard};
 use model::{
-    ClusterSnapshot, Labels, Node, NodeName, NodeShape, Pod, PodKey, PodState, SchedulingClass,
-    Taint, Uid,
+    ClusterSnapshot, Labels, NodeName, NodeShape, Pod, PodKey, PodState, SchedulingClass, Uid,
 };
 
-use super::{Kind, views};
+use super::{
+    Kind,
+    node_row::NodeRow,
+    objects::{Gone, Objects, number},
+    views,
+};
 
 /// Counters that grow when something a decision could rest on changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,300 +45,6 @@ pub struct Stats {
     pub classes: usize,
     /// Stored objects that cannot be decoded.
     pub malformed: usize,
-}
-
-/// What is remembered of a Node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NodeRow {
-    /// What decisions need.
-    pub node: Node,
-    /// Its version, for compare-and-swap writes.
-    pub resource_version: String,
-    /// Annotations.
-    pub annotations: Labels,
-    /// Every taint as the API has it, so that a write keeps those of others whole.
-    pub taints: Vec<views::TaintView>,
-    /// The `kubernetes.io/hostname` label.
-    pub hostname: Option<Arc<str>>,
-    /// Internal and external addresses.
-    pub addresses: Vec<Arc<str>>,
-    /// `spec.providerID`.
-    pub provider_id: Option<Arc<str>>,
-    /// Carries a control-plane label or taint.
-    pub control_plane: bool,
-    /// Since when Ready is what it is.
-    pub ready_since: Option<Timestamp>,
-    /// Its deletion was asked for.
-    pub deleting: bool,
-}
-
-impl NodeRow {
-    /// Its identity.
-    #[must_use]
-    pub fn uid(&self) -> Uid {
-        self.node.uid.clone().unwrap_or_else(|| Uid::new(""))
-    }
-
-    /// The labels.
-    #[must_use]
-    pub fn labels(&self) -> &Labels {
-        &self.node.shape.labels
-    }
-
-    /// One label.
-    #[must_use]
-    pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels().get(key).map(AsRef::as_ref)
-    }
-
-    /// One annotation.
-    #[must_use]
-    pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations.get(key).map(AsRef::as_ref)
-    }
-
-    /// The taints decisions look at.
-    #[must_use]
-    pub fn model_taints(&self) -> &[Taint] {
-        &self.node.shape.taints
-    }
-
-    /// Everything but the version, which changes with every heartbeat.
-    fn same_facts(&self, other: &Self) -> bool {
-        let strip = |row: &Self| Self {
-            resource_version: String::new(),
-            ..row.clone()
-        };
-        strip(self) == strip(other)
-    }
-
-    pub(super) fn of(view: &views::NodeView) -> Self {
-        let meta = &view.metadata;
-        let labels = views::labels(meta.labels.as_ref());
-        let taints = view.spec.taints.clone();
-        let control_plane = api::labels::CONTROL_PLANE_ROLES.iter().any(|role| {
-            labels.contains_key(*role) || taints.iter().any(|taint| taint.key == *role)
-        });
-        let ready = view.status.conditions.iter().find(|c| c.type_ == "Ready");
-        let (allocatable, defect) = view.allocatable();
-        Self {
-            hostname: labels.get(api::labels::HOSTNAME).cloned(),
-            node: Node {
-                name: NodeName::new(meta.name.as_deref().unwrap_or_default()),
-                uid: meta.uid.as_deref().map(Uid::new),
-                shape: Arc::new(NodeShape {
-                    labels,
-                    taints: taints.iter().filter_map(views::TaintView::model).collect(),
-                    unschedulable: view.spec.unschedulable,
-                    allocatable,
-                }),
-                ready: ready.is_some_and(|condition| condition.status == "True"),
-                created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
-                defect: defect.map(Arc::from),
-            },
-            resource_version: meta.resource_version.clone().unwrap_or_default(),
-            annotations: views::labels(meta.annotations.as_ref()),
-            taints,
-            addresses: view
-                .status
-                .addresses
-                .iter()
-                .filter(|address| address.type_.ends_with("IP"))
-                .map(|address| Arc::from(address.address.as_str()))
-                .collect(),
-            provider_id: view.spec.provider_id.as_deref().map(Arc::from),
-            control_plane,
-            ready_since: ready.and_then(|condition| condition.last_transition_time),
-            deleting: meta.deletion_timestamp.is_some(),
-        }
-    }
-}
-
-/// The identities that were deleted last. The answer of an own write may be entered after the
-/// watch told of the object's deletion; it must not bring the object back.
-#[derive(Debug, Default)]
-struct Gone {
-    uids: BTreeSet<String>,
-    order: VecDeque<String>,
-}
-
-impl Gone {
-    const KEPT: usize = 1024;
-
-    fn insert(&mut self, uid: &str) {
-        if !self.uids.insert(uid.to_owned()) {
-            return;
-        }
-        self.order.push_back(uid.to_owned());
-        if self.order.len() > Self::KEPT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.uids.remove(&oldest);
-        }
-    }
-
-    fn contains(&self, uid: &str) -> bool {
-        self.uids.contains(uid)
-    }
-}
-
-/// A kind that is stored whole: ours, of which there are few.
-#[derive(Debug)]
-pub(super) struct Objects<K> {
-    rows: BTreeMap<(String, String), Stored<K>>,
-    gone: Gone,
-    generation: u64,
-    listed: bool,
-}
-
-#[derive(Debug)]
-struct Stored<K> {
-    stamp: u64,
-    version: u64,
-    uid: String,
-    object: Result<Arc<K>, String>,
-}
-
-impl<K> Default for Objects<K> {
-    fn default() -> Self {
-        Self {
-            rows: BTreeMap::new(),
-            gone: Gone::default(),
-            generation: 0,
-            listed: false,
-        }
-    }
-}
-
-impl<K: Resource<DynamicType = ()> + Debug> Objects<K> {
-    pub(super) fn values(&self) -> Vec<Arc<K>> {
-        self.rows
-            .values()
-            .filter_map(|stored| stored.object.as_ref().ok().cloned())
-            .collect()
-    }
-
-    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        self.rows
-            .get(&(namespace.to_owned(), name.to_owned()))
-            .and_then(|stored| stored.object.as_ref().ok().cloned())
-    }
-
-    pub(super) fn malformed(&self, kind: &str) -> BTreeMap<String, String> {
-        self.rows
-            .iter()
-            .filter_map(|((namespace, name), stored)| {
-                let error = stored.object.as_ref().err()?;
-                Some((format!("{kind} {namespace}/{name}"), error.clone()))
-            })
-            .collect()
-    }
-
-    pub(super) fn put(&mut self, guarded: DeserializeGuard<K>) -> bool {
-        match guarded.0 {
-            Ok(object) => self.store(object).1,
-            Err(invalid) => {
-                let meta = invalid.metadata;
-                let key = (
-                    meta.namespace.unwrap_or_default(),
-                    meta.name.unwrap_or_default(),
-                );
-                tracing::warn!(namespace = key.0, name = key.1, error = %invalid.error, "a stored object cannot be decoded and is left alone");
-                self.rows.insert(
-                    key,
-                    Stored {
-                        stamp: self.generation,
-                        version: 0,
-                        uid: meta.uid.unwrap_or_default(),
-                        object: Err(invalid.error.to_string()),
-                    },
-                );
-                true
-            }
-        }
-    }
-
-    /// Enters the answer of an own write and returns what is stored now.
-    pub(super) fn note(&mut self, object: K) -> Arc<K> {
-        self.store(object).0
-    }
-
-    fn store(&mut self, object: K) -> (Arc<K>, bool) {
-        let meta = object.meta();
-        let key = (
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        );
-        let uid = meta.uid.clone().unwrap_or_default();
-        let version = number(meta.resource_version.as_deref());
-        if let Some(stored) = self.rows.get_mut(&key)
-            && stored.uid == uid
-            && stored.version >= version
-            && let Ok(newer) = &stored.object
-        {
-            stored.stamp = self.generation;
-            return (Arc::clone(newer), false);
-        }
-        // An object that is being deleted and has no finalizer left is gone by the time its
-        // version is read.
-        let ended = meta.deletion_timestamp.is_some()
-            && meta.finalizers.as_ref().is_none_or(Vec::is_empty)
-            && meta.deletion_grace_period_seconds.unwrap_or(0) == 0;
-        if ended || self.gone.contains(&uid) {
-            let held = self.rows.get(&key).is_some_and(|row| row.uid == uid);
-            if held {
-                self.rows.remove(&key);
-            }
-            self.gone.insert(&uid);
-            return (Arc::new(object), held);
-        }
-        let object = Arc::new(object);
-        self.rows.insert(
-            key,
-            Stored {
-                stamp: self.generation,
-                version,
-                uid,
-                object: Ok(Arc::clone(&object)),
-            },
-        );
-        (object, true)
-    }
-
-    pub(super) fn remove(&mut self, guarded: &DeserializeGuard<K>) -> bool {
-        let meta = match &guarded.0 {
-            Ok(object) => object.meta(),
-            Err(invalid) => &invalid.metadata,
-        };
-        let key = (
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        );
-        // Late news of an object that was made anew under the same name removes nothing.
-        let same = self
-            .rows
-            .get(&key)
-            .is_some_and(|stored| Some(&stored.uid) == meta.uid.as_ref());
-        if same {
-            self.rows.remove(&key);
-        }
-        if let Some(uid) = &meta.uid {
-            self.gone.insert(uid);
-        }
-        same
-    }
-
-    fn sweep(&mut self) {
-        let generation = self.generation;
-        self.rows.retain(|_, stored| stored.stamp == generation);
-        self.listed = true;
-    }
-}
-
-/// Versions are compared as numbers (a convention every server in use follows; an unreadable one
-/// counts as newest, so that nothing is lost).
-fn number(version: Option<&str>) -> u64 {
-    version.and_then(|v| v.parse().ok()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug)]
@@ -381,7 +88,7 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn synced(&self) -> bool {
-        self.node_groups.listed && self.vpsie_nodes.listed && self.listed.len() == 3
+        self.node_groups.listed() && self.vpsie_nodes.listed() && self.listed.len() == 3
     }
 
     pub(super) fn rows(&self, kind: Kind) -> usize {
@@ -389,8 +96,8 @@ impl Index {
             Kind::Pods => self.pods.len(),
             Kind::Nodes => self.nodes.len(),
             Kind::DaemonSets => self.sets.len(),
-            Kind::NodeGroups => self.node_groups.rows.len(),
-            Kind::VPSieNodes => self.vpsie_nodes.rows.len(),
+            Kind::NodeGroups => self.node_groups.len(),
+            Kind::VPSieNodes => self.vpsie_nodes.len(),
         }
     }
 
@@ -410,8 +117,8 @@ impl Index {
 
     pub(super) fn begin(&mut self, kind: Kind) {
         match kind {
-            Kind::NodeGroups => self.node_groups.generation += 1,
-            Kind::VPSieNodes => self.vpsie_nodes.generation += 1,
+            Kind::NodeGroups => self.node_groups.begin(),
+            Kind::VPSieNodes => self.vpsie_nodes.begin(),
             other => *self.generations.entry(other).or_default() += 1,
         }
     }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Kind,
-    index::{Index, NodeRow},
+    index::Index,
+    node_row::NodeRow,
     views::{DaemonSetView, NodeView, PodView},
 };
 

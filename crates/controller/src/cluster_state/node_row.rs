@@ -1,0 +1,115 @@
+//! What is remembered of a Node.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::{Labels, Node, NodeName, NodeShape, Taint, Uid};
+
+use super::views;
+
+/// What is remembered of a Node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeRow {
+    /// What decisions need.
+    pub node: Node,
+    /// Its version, for compare-and-swap writes.
+    pub resource_version: String,
+    /// Annotations.
+    pub annotations: Labels,
+    /// Every taint as the API has it, so that a write keeps those of others whole.
+    pub taints: Vec<views::TaintView>,
+    /// The `kubernetes.io/hostname` label.
+    pub hostname: Option<Arc<str>>,
+    /// Internal and external addresses.
+    pub addresses: Vec<Arc<str>>,
+    /// `spec.providerID`.
+    pub provider_id: Option<Arc<str>>,
+    /// Carries a control-plane label or taint.
+    pub control_plane: bool,
+    /// Since when Ready is what it is.
+    pub ready_since: Option<Timestamp>,
+    /// Its deletion was asked for.
+    pub deleting: bool,
+}
+
+impl NodeRow {
+    /// Its identity.
+    #[must_use]
+    pub fn uid(&self) -> Uid {
+        self.node.uid.clone().unwrap_or_else(|| Uid::new(""))
+    }
+
+    /// The labels.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        &self.node.shape.labels
+    }
+
+    /// One label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels().get(key).map(AsRef::as_ref)
+    }
+
+    /// One annotation.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key).map(AsRef::as_ref)
+    }
+
+    /// The taints decisions look at.
+    #[must_use]
+    pub fn model_taints(&self) -> &[Taint] {
+        &self.node.shape.taints
+    }
+
+    /// Everything but the version, which changes with every heartbeat.
+    pub(super) fn same_facts(&self, other: &Self) -> bool {
+        let strip = |row: &Self| Self {
+            resource_version: String::new(),
+            ..row.clone()
+        };
+        strip(self) == strip(other)
+    }
+
+    pub(super) fn of(view: &views::NodeView) -> Self {
+        let meta = &view.metadata;
+        let labels = views::labels(meta.labels.as_ref());
+        let taints = view.spec.taints.clone();
+        let control_plane = api::labels::CONTROL_PLANE_ROLES.iter().any(|role| {
+            labels.contains_key(*role) || taints.iter().any(|taint| taint.key == *role)
+        });
+        let ready = view.status.conditions.iter().find(|c| c.type_ == "Ready");
+        let (allocatable, defect) = view.allocatable();
+        Self {
+            hostname: labels.get(api::labels::HOSTNAME).cloned(),
+            node: Node {
+                name: NodeName::new(meta.name.as_deref().unwrap_or_default()),
+                uid: meta.uid.as_deref().map(Uid::new),
+                shape: Arc::new(NodeShape {
+                    labels,
+                    taints: taints.iter().filter_map(views::TaintView::model).collect(),
+                    unschedulable: view.spec.unschedulable,
+                    allocatable,
+                }),
+                ready: ready.is_some_and(|condition| condition.status == "True"),
+                created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
+                defect: defect.map(Arc::from),
+            },
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            annotations: views::labels(meta.annotations.as_ref()),
+            taints,
+            addresses: view
+                .status
+                .addresses
+                .iter()
+                .filter(|address| address.type_.ends_with("IP"))
+                .map(|address| Arc::from(address.address.as_str()))
+                .collect(),
+            provider_id: view.spec.provider_id.as_deref().map(Arc::from),
+            control_plane,
+            ready_since: ready.and_then(|condition| condition.last_transition_time),
+            deleting: meta.deletion_timestamp.is_some(),
+        }
+    }
+}
