@@ -154,9 +154,11 @@ impl Reply {
 
     /// The rows with their number under `key`, as `total` (some lists spell either differently).
     pub(crate) fn list(rows: Vec<Value>, key: &str, total: Value) -> Self {
-        let mut reply = json!({"error": false, "data": rows});
-        reply[key] = total;
-        Self::json(StatusCode::OK, reply)
+        let mut reply = Map::new();
+        reply.insert("error".to_owned(), Value::Bool(false));
+        reply.insert("data".to_owned(), Value::Array(rows));
+        reply.insert(key.to_owned(), total);
+        Self::json(StatusCode::OK, Value::Object(reply))
     }
 
     /// No such object: success, with `data: false`.

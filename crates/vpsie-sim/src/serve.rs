@@ -61,6 +61,7 @@ impl VpsieSim {
 struct Answer {
     data: Option<Bytes>,
     breaks_off: bool,
+    flushed: bool,
 }
 
 impl Answer {
@@ -68,6 +69,7 @@ impl Answer {
         Self {
             data: Some(data).filter(|data| !data.is_empty()),
             breaks_off,
+            flushed: false,
         }
     }
 }
@@ -78,10 +80,16 @@ impl http_body::Body for Answer {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut task::Context<'_>,
+        context: &mut task::Context<'_>,
     ) -> task::Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(data) = self.data.take() {
             return task::Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if self.breaks_off && !self.flushed {
+            // What was sent so far leaves before the connection breaks.
+            self.flushed = true;
+            context.waker().wake_by_ref();
+            return task::Poll::Pending;
         }
         task::Poll::Ready(self.breaks_off.then(|| {
             Err(io::Error::new(

@@ -80,8 +80,8 @@ impl VpsieSim {
         let state = State::new(config, Streams::new(&random), clock.now());
         Self(Arc::new(Inner {
             start: clock.monotonic(),
-            disorder: random.fork("disorder"),
             faults,
+            disorder: random,
             state: Mutex::new(state),
             clock,
             tasks,
@@ -221,9 +221,10 @@ impl VpsieSim {
             state.account.expire_all();
         }
         let instead = faults.find(|fault| match fault {
-            Fault::RateLimited { retry_after } => Some(Reply::rate_limited(
-                self.retry_after(*retry_after, state.timestamp(state.now)),
-            )),
+            Fault::RateLimited { retry_after } => Some(Reply::rate_limited(retry_after_text(
+                *retry_after,
+                state.timestamp(state.now),
+            ))),
             Fault::Unauthorized => Some(Reply::unauthorized()),
             Fault::Html500 => Some(Reply::html(StatusCode::INTERNAL_SERVER_ERROR)),
             Fault::Html502 {
@@ -249,7 +250,7 @@ impl VpsieSim {
                 RetryAfter::Date(_) => RetryAfter::Date(wait),
                 other => other,
             };
-            return Reply::rate_limited(self.retry_after(kind, state.timestamp(now)));
+            return Reply::rate_limited(retry_after_text(kind, state.timestamp(now)));
         }
         let known = call.route == Route::Login
             || state
@@ -266,18 +267,6 @@ impl VpsieSim {
             };
         }
         reply
-    }
-
-    fn retry_after(&self, kind: RetryAfter, now: Timestamp) -> Option<String> {
-        match kind {
-            RetryAfter::Seconds(seconds) => Some(seconds.to_string()),
-            RetryAfter::Date(seconds) => Some(http_date(
-                now.saturating_add(SignedDuration::from_secs(seconds as i64))
-                    .unwrap_or(now),
-            )),
-            RetryAfter::Missing => None,
-            RetryAfter::Absurd => Some("99999999999999".to_owned()),
-        }
     }
 
     fn finish(&self, call: &Call, status: Option<StatusCode>, outcome: Outcome) {
@@ -503,6 +492,19 @@ impl VpsieSim {
         let mut state = self.lock();
         state.config.credentials = credentials;
         state.account.expire_all();
+    }
+}
+
+/// The `Retry-After` of a 429 sent at `now`.
+fn retry_after_text(kind: RetryAfter, now: Timestamp) -> Option<String> {
+    match kind {
+        RetryAfter::Seconds(seconds) => Some(seconds.to_string()),
+        RetryAfter::Date(seconds) => Some(http_date(
+            now.saturating_add(SignedDuration::from_secs(seconds as i64))
+                .unwrap_or(now),
+        )),
+        RetryAfter::Missing => None,
+        RetryAfter::Absurd => Some("99999999999999".to_owned()),
     }
 }
 

@@ -114,6 +114,12 @@ impl Record {
         )
     }
 
+    /// When it started to run, unless its end came first.
+    fn started(&self) -> Option<Duration> {
+        let end = self.deleting.or(self.gone).unwrap_or(Duration::MAX);
+        self.running.filter(|running| *running < end)
+    }
+
     fn paid_until(&self, now: Duration) -> Duration {
         let end = self.deleting.or(self.gone).unwrap_or(now);
         end.min(now)
@@ -413,7 +419,7 @@ impl State {
             listed,
             running: (!fails && !faults.has(&Fault::StuckCreating)).then_some(running),
             deleting: None,
-            gone: fails.then(|| listed + (running - listed) / 2),
+            gone: fails.then(|| listed + running.saturating_sub(listed) / 2),
             announced_running: false,
             announced_gone: false,
         };
@@ -423,7 +429,7 @@ impl State {
         let machine = self.machine(&record);
         self.machines.insert(id, record);
         if purchase.origin != Origin::Initial {
-            self.announce(MachineEvent::Created(machine));
+            self.announce(&MachineEvent::Created(machine));
         }
         id
     }
@@ -480,7 +486,7 @@ impl State {
             at: gone,
             machine: id,
         });
-        self.announce(MachineEvent::Deleting(self.machine(&record)));
+        self.announce(&MachineEvent::Deleting(self.machine(&record)));
         true
     }
 
@@ -497,14 +503,14 @@ impl State {
         record.announced_gone |= gone;
         let record = record.clone();
         if runs {
-            self.announce(MachineEvent::Running(self.machine(&record)));
+            self.announce(&MachineEvent::Running(self.machine(&record)));
         }
         if gone {
-            self.announce(MachineEvent::Deleted(self.machine(&record)));
+            self.announce(&MachineEvent::Deleted(self.machine(&record)));
         }
     }
 
-    fn announce(&mut self, event: MachineEvent) {
+    fn announce(&mut self, event: &MachineEvent) {
         let machine = event.machine();
         self.note(&format!(
             "machine {} {} {} {:?}",
@@ -545,7 +551,7 @@ impl State {
             private_ip: record.private_ip.clone(),
             phase: record.phase_at(self.now).unwrap_or(Phase::Queued),
             created_at: self.timestamp(record.created),
-            running_at: past(record.running),
+            running_at: past(record.started()),
             deleted_at: past(record.deleting),
             gone_at: past(record.gone),
             origin: record.origin,
