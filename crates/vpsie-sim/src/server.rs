@@ -197,7 +197,7 @@ impl VpsieSim {
     /// Decides the answer and lets the request take effect, at this moment.
     fn carry_out(&self, call: &Call) -> Reply {
         let mut state = self.lock();
-        let mut reply = self.decide(&mut state, call);
+        let mut reply = decide(&mut state, call);
         let shuffled = state.config.shuffled_rows;
         distort(&mut reply, &call.faults, shuffled, &self.0.disorder);
         if let Some(request) = state.journal.get_mut(call.seq as usize - 1) {
@@ -212,60 +212,6 @@ impl VpsieSim {
             }
         }
         self.set_alarms(&mut state);
-        reply
-    }
-
-    fn decide(&self, state: &mut State, call: &Call) -> Reply {
-        let faults = &call.faults;
-        if faults.has(&Fault::TokenExpiresNow) {
-            state.account.expire_all();
-        }
-        let instead = faults.find(|fault| match fault {
-            Fault::RateLimited { retry_after } => Some(Reply::rate_limited(retry_after_text(
-                *retry_after,
-                state.timestamp(state.now),
-            ))),
-            Fault::Unauthorized => Some(Reply::unauthorized()),
-            Fault::Html500 => Some(Reply::html(StatusCode::INTERNAL_SERVER_ERROR)),
-            Fault::Html502 {
-                after_commit: false,
-            } => Some(Reply::html(StatusCode::BAD_GATEWAY)),
-            Fault::BusinessText500 { message } => Some(Reply::failure(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                message.clone(),
-            )),
-            Fault::ErrorTrue200 { message } => Some(Reply::failure_with_200(message.clone())),
-            _ => None,
-        });
-        if let Some(instead) = instead {
-            return instead;
-        }
-        let now = state.now;
-        if let Some(limit) = state.config.rate_limit.clone()
-            && let Err(wait) = state.account.count(limit.per_minute, now)
-        {
-            let wait = wait.as_millis().div_ceil(1000) as u64;
-            let kind = match limit.retry_after {
-                RetryAfter::Seconds(_) => RetryAfter::Seconds(wait),
-                RetryAfter::Date(_) => RetryAfter::Date(wait),
-                other => other,
-            };
-            return Reply::rate_limited(retry_after_text(kind, state.timestamp(now)));
-        }
-        let known = call.route == Route::Login
-            || state
-                .account
-                .admits(&call.headers, &state.config.credentials, now);
-        if !known {
-            return Reply::unauthorized();
-        }
-        let reply = state.dispatch(call);
-        if faults.has(&Fault::Html502 { after_commit: true }) {
-            return Reply {
-                committed: reply.committed,
-                ..Reply::html(StatusCode::BAD_GATEWAY)
-            };
-        }
         reply
     }
 
@@ -493,6 +439,61 @@ impl VpsieSim {
         state.config.credentials = credentials;
         state.account.expire_all();
     }
+}
+
+/// What this request is answered, and what it changes.
+fn decide(state: &mut State, call: &Call) -> Reply {
+    let faults = &call.faults;
+    if faults.has(&Fault::TokenExpiresNow) {
+        state.account.expire_all();
+    }
+    let instead = faults.find(|fault| match fault {
+        Fault::RateLimited { retry_after } => Some(Reply::rate_limited(retry_after_text(
+            *retry_after,
+            state.timestamp(state.now),
+        ))),
+        Fault::Unauthorized => Some(Reply::unauthorized()),
+        Fault::Html500 => Some(Reply::html(StatusCode::INTERNAL_SERVER_ERROR)),
+        Fault::Html502 {
+            after_commit: false,
+        } => Some(Reply::html(StatusCode::BAD_GATEWAY)),
+        Fault::BusinessText500 { message } => Some(Reply::failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            message.clone(),
+        )),
+        Fault::ErrorTrue200 { message } => Some(Reply::failure_with_200(message.clone())),
+        _ => None,
+    });
+    if let Some(instead) = instead {
+        return instead;
+    }
+    let now = state.now;
+    if let Some(limit) = state.config.rate_limit.clone()
+        && let Err(wait) = state.account.count(limit.per_minute, now)
+    {
+        let wait = wait.as_millis().div_ceil(1000) as u64;
+        let kind = match limit.retry_after {
+            RetryAfter::Seconds(_) => RetryAfter::Seconds(wait),
+            RetryAfter::Date(_) => RetryAfter::Date(wait),
+            other => other,
+        };
+        return Reply::rate_limited(retry_after_text(kind, state.timestamp(now)));
+    }
+    let known = call.route == Route::Login
+        || state
+            .account
+            .admits(&call.headers, &state.config.credentials, now);
+    if !known {
+        return Reply::unauthorized();
+    }
+    let reply = state.dispatch(call);
+    if faults.has(&Fault::Html502 { after_commit: true }) {
+        return Reply {
+            committed: reply.committed,
+            ..Reply::html(StatusCode::BAD_GATEWAY)
+        };
+    }
+    reply
 }
 
 /// The `Retry-After` of a 429 sent at `now`.

@@ -286,7 +286,7 @@ async fn reduce_lets_the_api_pick_the_victim() {
         caller.remove(&path, json!({"groupId": group})).await;
         let reduced: Vec<_> = deleted(&caller);
         assert_eq!(reduced.len(), 1);
-        assert!(reduced[0] % 2 == 0, "a worker of the group");
+        assert!(reduced[0].is_multiple_of(2), "a worker of the group");
         let path = format!("/k8s/cluster/byId/{CLUSTER}/reduce");
         caller.call(Method::DELETE, &path, None).await;
         assert_eq!(deleted(&caller).len(), 2);
@@ -388,14 +388,14 @@ async fn an_unknown_cluster_is_success_with_false() {
 
 #[tokio::test(start_paused = true)]
 async fn initial_machines_run_from_the_start_and_are_not_announced() {
-    let mut config = vpsie_sim::Config::default();
-    config.clusters = vec![Cluster {
-        masters: 3,
-        groups: serde_json::from_value(json!([{"name": "base", "size": SMALL, "workers": 2}]))
-            .unwrap(),
-        ..Cluster::default()
-    }];
-    let caller = caller_with(|change| *change = config);
+    let groups = json!([{"name": "base", "size": SMALL, "workers": 2}]);
+    let caller = caller_with(|config| {
+        config.clusters = vec![Cluster {
+            masters: 3,
+            groups: serde_json::from_value(groups).unwrap(),
+            ..Cluster::default()
+        }];
+    });
     let mut events = caller.sim.subscribe();
     let machines = caller.sim.machines();
     assert_eq!(machines.len(), 5);
