@@ -142,3 +142,34 @@ fn a_scenario_names_only_what_matters_to_it() {
     assert_eq!(serde_json::to_string(&again).unwrap(), text);
     assert!(serde_json::from_value::<Config>(json!({"cluster": []})).is_err());
 }
+
+#[test]
+fn a_scenario_is_written_in_yaml_by_hand() {
+    let text = "
+clusters:
+  - name: FRA-Kubernetes-0001
+    groups: [{name: base, size: 101, workers: 2}]
+datacenters:
+  - name: FRA
+    sizes:
+      - {id: 101, name: a, identifier: u, cpu: 2, ramMb: 4096, diskGb: 80, price: 24}
+      - {id: 102, name: b, identifier: v, cpu: 2, ramMb: 4096, diskGb: 80, price: 24.5}
+      - {id: 103, name: c, identifier: w, cpu: 2, ramMb: 4096, diskGb: 80, price: '24.50'}
+login: {lifetime: 10m, encoding: form}
+staleness: {lag: {low: 0s, high: 30s}, monotonic: false}
+faults:
+  - {route: add-worker, nth: 2, fault: lostResponseAfterCommit}
+  - {route: reads, times: null, probability: 0.05, fault: html500}
+  - {route: '*', fault: {clockSkew: {by: -5m}}}
+  - {route: add-worker, fault: {rateLimited: {retryAfter: {seconds: 7}}}}
+  - {route: get-cluster, fault: {rateLimited: {}}}
+  - {route: delete-worker, times: 3, fault: {slow: {by: 1m 30s}}}
+";
+    let config: Config = serde_saphyr::from_str(text).unwrap();
+    assert_eq!(config.faults.len(), 6);
+    let prices = config.datacenters[0].sizes.iter();
+    let prices: Vec<_> = prices.map(|size| size.price.to_string()).collect();
+    assert_eq!(prices, ["24", "24.5", "24.50"]);
+    assert_eq!(config.login.lifetime.as_secs(), 600);
+    assert!(serde_saphyr::from_str::<Config>("faults: [{route: add, fault: truncated}]").is_err());
+}

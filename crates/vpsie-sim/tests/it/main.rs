@@ -6,6 +6,7 @@ mod catalogue;
 mod client;
 mod faults;
 mod groups;
+mod odd_requests;
 mod over_http;
 mod panel;
 mod plain_machines;
