@@ -131,7 +131,8 @@ pub(crate) struct Toleration {
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) toleration_seconds: Option<i64>,
+    #[serde(rename = "tolerationSeconds")]
+    pub(crate) seconds: Option<i64>,
 }
 
 impl Toleration {
@@ -214,6 +215,6 @@ mod tests {
         assert!(all.tolerates(&taint));
         assert!(Toleration::of("k", "NoExecute").tolerates(&taint));
         assert!(!Toleration::of("k", "NoSchedule").tolerates(&taint));
-        assert_eq!(repelled_by(&[taint.clone()], &[]), Some(&taint));
+        assert_eq!(repelled_by(std::slice::from_ref(&taint), &[]), Some(&taint));
     }
 }

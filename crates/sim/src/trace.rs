@@ -15,7 +15,7 @@ pub(crate) fn merged(world: &World) -> String {
         .chain(world.cloud.trace())
         .collect();
     // Both begin with the time; a stable sort keeps each one's own order.
-    lines.sort_by(|a, b| instant(a).cmp(&instant(b)));
+    lines.sort_by_key(|line| instant(line));
     lines.push(format!(
         "objects {:016x}",
         digest(&world.kube.dump().to_string())

@@ -334,9 +334,7 @@ fn tolerated_for(pod: &Pod, taints: &[Taint]) -> Option<Duration> {
                 return Some(0);
             }
             // Without seconds a toleration is for ever; of several the shortest counts.
-            matching
-                .filter_map(|toleration| toleration.toleration_seconds)
-                .min()
+            matching.filter_map(|toleration| toleration.seconds).min()
         })
         .map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
         .min()
@@ -347,10 +345,8 @@ impl Actor for NodeLifecycle {
         match change {
             Change::Node(seen) => self.node(&seen, now),
             Change::Pod(seen) => self.pod(&seen, now),
-            Change::Lease(Seen::Put(lease)) => {
-                if lease.spec.renew_time.is_some() {
-                    self.alive.insert(lease.key().name, now);
-                }
+            Change::Lease(Seen::Put(lease)) if lease.spec.renew_time.is_some() => {
+                self.alive.insert(lease.key().name, now);
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a made pod may go unseen before it is taken for lost.
-const UNSEEN: Duration = Duration::from_secs(60);
+const UNSEEN: Duration = Duration::from_mins(1);
 
 /// Pods by the UID of their controller.
 #[derive(Default)]
@@ -143,6 +143,7 @@ pub(crate) fn from_template(template: &Value, owner: &OwnerOf<'_>, name: PodName
 }
 
 /// How a pod is named.
+#[derive(Clone, Copy)]
 pub(crate) enum PodName<'a> {
     Drawn,
     Given(&'a str),

@@ -263,8 +263,7 @@ impl Scheduler {
         let signature = json!([
             pod.spec
                 .requests()
-                .map(|r| format!("{r:?}"))
-                .unwrap_or_else(|bad| bad),
+                .map_or_else(|bad| bad, |requests| format!("{requests:?}")),
             pod.spec.node_selector,
             pod.spec.required_nodes(),
             pod.spec.tolerations,
@@ -510,7 +509,7 @@ impl Actor for Scheduler {
 mod tests {
     use super::*;
 
-    fn pod(spec: serde_json::Value) -> Pod {
+    fn pod(spec: &serde_json::Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
     }
 
@@ -533,7 +532,7 @@ mod tests {
 
     #[test]
     fn a_node_without_enough_cpu_is_named_in_the_schedulers_words() {
-        let pod = pod(json!({"containers": [{"resources": {"requests": {"cpu": "2"}}}]}));
+        let pod = pod(&json!({"containers": [{"resources": {"requests": {"cpu": "2"}}}]}));
         assert_eq!(why(&room(1000), &pod), ["Insufficient cpu"]);
         assert!(why(&room(2000), &pod).is_empty());
     }
@@ -545,17 +544,17 @@ mod tests {
             ..room(1000)
         };
         assert_eq!(
-            why(&cordoned, &pod(json!({}))),
+            why(&cordoned, &pod(&json!({}))),
             ["node(s) were unschedulable"]
         );
-        let tolerant = pod(json!({"tolerations": [{"operator": "Exists"}]}));
+        let tolerant = pod(&json!({"tolerations": [{"operator": "Exists"}]}));
         assert!(why(&cordoned, &tolerant).is_empty());
     }
 
     #[test]
     fn a_host_port_is_taken_once() {
         let mut room = room(1000);
-        let pod = pod(json!({"containers": [{"ports": [{"hostPort": 80}]}]}));
+        let pod = pod(&json!({"containers": [{"ports": [{"hostPort": 80}]}]}));
         assert!(why(&room, &pod).is_empty());
         room.ports.insert(("TCP".to_owned(), 80), 1);
         assert_eq!(why(&room, &pod).len(), 1);

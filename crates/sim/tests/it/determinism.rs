@@ -10,8 +10,14 @@ use crate::world;
 async fn burst(seed: u64) -> String {
     let (world, tasks) = world(seed, WorldConfig::default()).await;
     let plain = DeploymentOptions::default();
-    world.create_deployment("default", "web", 30, "400m", "256Mi", &plain).await.unwrap();
-    let pool = world.cloud.human_add_group(&world.cluster, "by-hand", 102).unwrap();
+    world
+        .create_deployment("default", "web", 30, "400m", "256Mi", &plain)
+        .await
+        .unwrap();
+    let pool = world
+        .cloud
+        .human_add_group(&world.cluster, "by-hand", 102)
+        .unwrap();
     let machines: Vec<_> = (0..4)
         .map(|_| world.cloud.human_add_worker(&world.cluster, pool).unwrap())
         .collect();
@@ -46,7 +52,10 @@ fn two_runs_with_one_seed_give_the_same_trace_byte_for_byte() {
         assert_eq!(a, b, "line {number}");
     }
     assert_eq!(first, second);
-    assert!(first.lines().count() > 300, "the trace is too short to show anything");
+    assert!(
+        first.lines().count() > 300,
+        "the trace is too short to show anything"
+    );
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! The world as a whole: everything a cluster does by itself, without the product.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    clippy::missing_panics_doc
+)]
 
 mod actors;
 mod determinism;

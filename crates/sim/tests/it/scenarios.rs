@@ -9,9 +9,12 @@ fn every_scenario_file_can_be_read_and_is_named_after_itself() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let scenario =
-            Scenario::from_yaml(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert_eq!(path.file_stem().unwrap().to_str(), Some(scenario.name.as_str()));
+        let scenario = Scenario::from_yaml(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(
+            path.file_stem().unwrap().to_str(),
+            Some(scenario.name.as_str())
+        );
         names.push(scenario.name);
     }
     names.sort();

@@ -39,9 +39,15 @@ async fn a_story_that_ends_as_expected_passes_and_is_told_on_the_way() {
     let (verdict, told) = play(BY_HAND).await;
     assert_eq!(verdict.failures, Vec::<String>::new());
     assert!(verdict.passed);
-    assert_eq!((verdict.pods_running_at_most, verdict.machines_at_once), (4, 1));
+    assert_eq!(
+        (verdict.pods_running_at_most, verdict.machines_at_once),
+        (4, 1)
+    );
     assert_eq!(verdict.machines_left, 0);
-    assert!(told.iter().any(|progress| progress.counts.unschedulable == 4));
+    assert!(
+        told.iter()
+            .any(|progress| progress.counts.unschedulable == 4)
+    );
     assert!(told.iter().any(|progress| progress.counts.running == 4));
     assert!(told.iter().any(|progress| !progress.per_hour.is_zero()));
 }
@@ -54,5 +60,8 @@ async fn a_story_that_does_not_says_what_is_missing() {
     let failures = verdict.failures.join("\n");
     assert!(failures.contains("all pods never ran"), "{failures}");
     assert!(failures.contains("4 pods are pending"), "{failures}");
-    assert!(failures.contains("2 steps were never reached"), "{failures}");
+    assert!(
+        failures.contains("2 steps were never reached"),
+        "{failures}"
+    );
 }
