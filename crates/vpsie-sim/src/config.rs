@@ -42,6 +42,9 @@ pub struct Config {
     pub timings: Timings,
     /// How far list answers lag behind writes.
     pub staleness: Staleness,
+    /// How long a request travels to the server, and as long again its answer. By default no time
+    /// passes.
+    pub latency: Span,
     /// Requests accepted in any minute; `None`: as many as come (no server-side number is known).
     pub rate_limit: Option<RateLimit>,
     /// Rows of lists come in a random order.
@@ -74,6 +77,7 @@ impl Default for Config {
             price_encoding: PriceEncoding::default(),
             timings: Timings::default(),
             staleness: Staleness::default(),
+            latency: Span::seconds(0, 0),
             rate_limit: None,
             shuffled_rows: false,
             strict: false,
@@ -375,7 +379,11 @@ impl Span {
         }
     }
 
+    /// A span of no length draws nothing, so that it does not move other draws.
     pub(crate) fn draw(self, random: &runtime::Randomness) -> Duration {
+        if self.high <= self.low {
+            return self.low;
+        }
         random.between(self.low, self.high)
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) faults: Faults,
+    /// How long it travels, each way.
+    pub(crate) latency: Duration,
 }
 
 impl Call {

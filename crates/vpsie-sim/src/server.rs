@@ -146,6 +146,7 @@ impl VpsieSim {
             headers: request.headers().clone(),
             body: request.body().clone(),
             faults: self.0.faults.strike(route),
+            latency: state.config.latency.draw(&state.streams.latency),
         }
     }
 
@@ -160,9 +161,8 @@ impl VpsieSim {
             Fault::LateCommit { by } => Some(*by),
             _ => None,
         });
-        if let Some(by) = slow(false) {
-            self.0.clock.sleep(by).await;
-        }
+        self.wait(call.latency + slow(false).unwrap_or_default())
+            .await;
         if call.faults.has(&Fault::ResetBeforeCommit) {
             self.finish(&call, None, Outcome::Reset);
             return Err(ConnectionLost);
@@ -177,9 +177,8 @@ impl VpsieSim {
             return Err(ConnectionLost);
         }
         let reply = self.carry_out(&call);
-        if let Some(by) = slow(true) {
-            self.0.clock.sleep(by).await;
-        }
+        self.wait(call.latency + slow(true).unwrap_or_default())
+            .await;
         let outcome = if call.faults.has(&Fault::LostResponseAfterCommit) {
             Outcome::Lost
         } else if call.faults.has(&Fault::Truncated) {
@@ -191,6 +190,13 @@ impl VpsieSim {
         match outcome {
             Outcome::Lost => Err(ConnectionLost),
             outcome => Ok(self.respond(&call, reply, outcome == Outcome::Truncated)),
+        }
+    }
+
+    /// Not waiting at all keeps a request without latency in one turn of its task.
+    async fn wait(&self, duration: Duration) {
+        if !duration.is_zero() {
+            self.0.clock.sleep(duration).await;
         }
     }
 

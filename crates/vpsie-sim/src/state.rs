@@ -154,6 +154,7 @@ pub(crate) struct Streams {
     pub(crate) timings: Randomness,
     pub(crate) views: Randomness,
     pub(crate) victims: Randomness,
+    pub(crate) latency: Randomness,
 }
 
 impl Streams {
@@ -163,6 +164,7 @@ impl Streams {
             timings: random.fork("timings"),
             views: random.fork("views"),
             victims: random.fork("victims"),
+            latency: random.fork("latency"),
         }
     }
 }
@@ -335,11 +337,7 @@ impl State {
     /// The moment that this read of a list shows.
     pub(crate) fn view(&mut self, route: Route) -> Duration {
         let staleness = &self.config.staleness;
-        let lag = if staleness.lag.high.is_zero() {
-            Duration::ZERO
-        } else {
-            staleness.lag.draw(&self.streams.views)
-        };
+        let lag = staleness.lag.draw(&self.streams.views);
         let mut at = self.now.saturating_sub(lag);
         if staleness.monotonic {
             let shown = self.shown.entry(route).or_default();

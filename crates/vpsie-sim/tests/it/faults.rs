@@ -101,6 +101,33 @@ async fn slow_answers_take_long_before_or_after_the_commit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_and_answers_travel_as_long_as_told() {
+    let caller = crate::client::caller_with(|config| {
+        config.latency = serde_json::from_value(json!({"low": "20ms", "high": "200ms"})).unwrap();
+    });
+    let group = caller
+        .sim
+        .human_add_group(CLUSTER, "general", SMALL)
+        .unwrap();
+    let start = caller.clock.monotonic();
+    // The caller gives up while the request is still on its way.
+    let gave_up = caller
+        .clock
+        .timeout(Duration::from_millis(19), try_add(&caller, group))
+        .await;
+    assert!(gave_up.is_err());
+    assert_eq!(caller.live(), 0);
+    assert_eq!(try_add(&caller, group).await, Ok(StatusCode::OK));
+    let passed = caller.clock.monotonic().saturating_sub(start);
+    assert!(
+        passed >= Duration::from_millis(40) && passed <= Duration::from_millis(440),
+        "{passed:?}"
+    );
+    caller.pass(1).await;
+    assert_eq!(caller.live(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rate_limiting_says_when_in_every_way() {
     let (caller, _) = with_group();
     for (retry_after, expected) in [
