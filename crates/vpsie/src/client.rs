@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cloud::{Call, CloudError, ErrorClass};
+use cloud::{Call, CloudError, ErrorClass, Permit};
 use http::{HeaderValue, Method, Request, StatusCode};
 use jiff::SignedDuration;
 use runtime::{Clock, Randomness};
@@ -57,6 +57,7 @@ pub(crate) struct Turn {
     request_id: Arc<str>,
     /// On the monotonic clock.
     deadline: Duration,
+    permit: Permit,
 }
 
 pub(crate) struct Client {
@@ -156,6 +157,7 @@ impl Client {
         Turn {
             request_id: Arc::clone(&call.request_id),
             deadline: self.clock.monotonic().saturating_add(call.timeout),
+            permit: call.permit.clone(),
         }
     }
 
@@ -218,6 +220,7 @@ impl Client {
         }
         let proof = self.proof(turn, &account, ask, None).await?;
         let generation = proof.generation;
+        permitted(turn, ask)?;
         sent.store(true, Ordering::SeqCst);
         match self.send(turn, &account, ask, &proof).await {
             Err(error)
@@ -228,6 +231,7 @@ impl Client {
                 sent.store(false, Ordering::SeqCst);
                 let proof = self.proof(turn, &account, ask, generation).await?;
                 self.limiter.acquire(ask.priority).await;
+                permitted(turn, ask)?;
                 sent.store(true, Ordering::SeqCst);
                 self.send(turn, &account, ask, &proof).await
             }
@@ -524,6 +528,18 @@ fn mask(message: &str, secrets: &[&SecretString]) -> String {
         text.replace(secret, "[redacted]")
             .replace(&segment(secret), "[redacted]")
     })
+}
+
+/// A write goes out only while its caller may still change anything; all waiting is over here.
+fn permitted(turn: &Turn, ask: &Ask) -> Result<(), CloudError> {
+    if ask.kind == Kind::Read || turn.permit.holds() {
+        return Ok(());
+    }
+    Err(CloudError::new(
+        &ask.operation,
+        ErrorClass::Withheld,
+        "the right to change anything ended before the request was sent",
+    ))
 }
 
 fn circuit_open(ask: &Ask) -> CloudError {

@@ -139,8 +139,6 @@ impl Vpsie {
         for row in rows {
             match wire::node(row) {
                 Ok(node) if node.uuid.is_some() => instances.push(node.instance),
-                // Never touched, so its identity is not needed.
-                Ok(node) if node.instance.role == Role::ControlPlane => {}
                 Ok(node) => nameless.push(node.instance),
                 Err(what) => defects.push(format!("the cluster lists {what}")),
             }
@@ -152,6 +150,9 @@ impl Vpsie {
         let distinct: BTreeSet<&InstanceId> = instances.iter().map(|i| &i.id).collect();
         if distinct.len() != instances.len() {
             defects.push("one machine is listed twice".into());
+        }
+        if rows.is_empty() && wire::integer(&data, "managerCount").is_some_and(|count| count > 0) {
+            defects.push("a cluster with a control plane lists no machine at all".into());
         }
         let counted = wire::integer(&data, "slaveCount").unwrap_or(0);
         let listed = workers(&instances);
@@ -201,6 +202,8 @@ impl Vpsie {
                     instance.id = InstanceId::new(uuid);
                     instances.push(instance);
                 }
+                // Never touched, so its identity is not needed.
+                None if instance.role == Role::ControlPlane => {}
                 None => defects.push(format!(
                     "machine {hostname} has no identity of its own ({uuids} known by that name)"
                 )),

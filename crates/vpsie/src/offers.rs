@@ -39,11 +39,12 @@ impl Vpsie {
             repeatable: true,
         };
         let reply = self.client.ask(turn, ask).await?;
-        if matches!(reply.data, Value::Bool(false) | Value::Null) {
+        let nothing = matches!(reply.data, Value::Bool(false) | Value::Null);
+        if nothing || reply.data.as_array().is_some_and(Vec::is_empty) {
             return Err(CloudError::new(
                 operation,
                 ErrorClass::NotFound,
-                "the cloud has no such datacenter",
+                "the cloud offers no size there, or knows no such datacenter",
             ));
         }
         let rows = reply.rows().map_err(|what| drift(&operation, what))?;
@@ -59,7 +60,7 @@ impl Vpsie {
         offerings.sort_by(|a, b| a.size.cmp(&b.size));
         offerings.dedup_by(|a, b| a.size == b.size);
         if offerings.is_empty() {
-            return Err(drift(&operation, "no size is offered"));
+            return Err(drift(&operation, "no size is understood"));
         }
         Ok(offerings)
     }

@@ -8,7 +8,7 @@ use super::{
     Case, Disturbance, Outcome, Target, Verdict, World, applies, cases_of, create_error, promise,
     refusal, shown,
 };
-use crate::{CreateOutcome, ErrorClass, OpenOperation, RequestState, resolve};
+use crate::{Call, CreateOutcome, ErrorClass, OpenOperation, Permit, RequestState, resolve};
 
 pub(super) const CASES: &[Case] = cases_of![
     a_create_buys_one_machine_with_one_request,
@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = cases_of![
     a_rate_limited_create_is_refused_and_buys_nothing,
     a_create_beyond_the_cap_is_refused_as_quota_and_buys_nothing,
     a_sold_out_size_is_refused_as_out_of_stock_and_buys_nothing,
+    a_create_without_permit_is_withheld_and_nothing_is_sent,
     creates_at_once_buy_as_many_machines_as_they_are,
     a_named_create_is_found_by_its_name_instead_of_bought_twice,
     a_lost_create_is_resolved_by_observation,
@@ -195,6 +196,27 @@ async fn a_sold_out_size_is_refused_as_out_of_stock_and_buys_nothing(world: &Wor
     let pool = world.pool_of(&size).await?;
     applies!(world.harness.sell_out(&size), "nothing can be sold out");
     refused(world, &pool, |class| class == ErrorClass::OutOfStock).await
+}
+
+async fn a_create_without_permit_is_withheld_and_nothing_is_sent(world: &World<'_>) -> Outcome {
+    let [size, _] = world.harness.sizes();
+    let pool = world.pool_of(&size).await?;
+    let requests = world.harness.create_requests();
+    let call = Call {
+        permit: Permit::new(|| false),
+        ..world.call()
+    };
+    let outcome = world
+        .provider
+        .create(&call, &world.intent(&pool, "contract-withheld"))
+        .await;
+    promise!(
+        refusal(&outcome) == Some(ErrorClass::Withheld),
+        "a create without permit gave {outcome:?}"
+    );
+    let sent = world.harness.create_requests() - requests;
+    promise!(sent == 0, "{sent} creating requests");
+    Ok(Verdict::Held)
 }
 
 async fn creates_at_once_buy_as_many_machines_as_they_are(world: &World<'_>) -> Outcome {

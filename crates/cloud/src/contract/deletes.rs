@@ -7,7 +7,7 @@ use model::{Hostname, InstanceId, Role};
 use super::{
     Case, Disturbance, Outcome, Target, Verdict, World, applies, cases_of, promise, shown,
 };
-use crate::{DeleteOutcome, DeleteTarget, ErrorClass};
+use crate::{Call, DeleteOutcome, DeleteTarget, ErrorClass, Permit};
 
 pub(super) const CASES: &[Case] = cases_of![
     a_delete_removes_exactly_the_machine_named,
@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = cases_of![
     a_delete_of_an_unknown_machine_finds_it_gone,
     a_delete_whose_answer_is_lost_may_be_repeated,
     a_delete_that_cannot_look_first_deletes_nothing,
+    a_delete_without_permit_is_withheld_and_deletes_nothing,
     a_delete_ends_within_its_timeout,
     a_provider_without_targeted_delete_deletes_nothing,
 ];
@@ -161,6 +162,25 @@ async fn a_delete_that_cannot_look_first_deletes_nothing(world: &World<'_>) -> O
         ),
         "a machine that only the listing hides gave {outcome:?}"
     );
+    promise!(world.true_workers().len() == 1, "the machine is gone");
+    Ok(Verdict::Held)
+}
+
+async fn a_delete_without_permit_is_withheld_and_deletes_nothing(world: &World<'_>) -> Outcome {
+    applies!(world.capabilities().targeted_delete, WITHOUT);
+    let [size, _] = world.harness.sizes();
+    let pool = world.pool_of(&size).await?;
+    let machine = world.bought(&pool, "contract-kept").await?;
+    let call = Call {
+        permit: Permit::new(|| false),
+        ..world.call()
+    };
+    let outcome = world.provider.delete(&call, &world.target(&machine)).await;
+    promise!(
+        matches!(&outcome, DeleteOutcome::Rejected(error) if error.class == ErrorClass::Withheld),
+        "a delete without permit gave {outcome:?}"
+    );
+    world.settle().await;
     promise!(world.true_workers().len() == 1, "the machine is gone");
     Ok(Verdict::Held)
 }
