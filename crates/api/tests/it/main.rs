@@ -4,3 +4,4 @@
 mod corpus;
 mod generated;
 mod predecessor;
+mod rules;
