@@ -3,11 +3,13 @@
 //! Shares no code with the planner or the filters: bounds and placements are counted again, in the
 //! plainest way. A plan that breaks a rule is refused whole.
 
+mod machine;
+
 use std::{collections::BTreeMap, fmt};
 
-use model::{GroupKey, PodKey};
+use model::{GroupKey, Pod, PodKey, PodState};
 
-use crate::scale_up::{Cause, Input, Plan};
+use crate::scale_up::{Cause, Create, Group, Input, Plan};
 
 /// A rule a plan breaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,21 +27,41 @@ pub enum Violation {
         /// The group.
         group: GroupKey,
         /// Machines it would have.
-        machines: u32,
+        machines: u64,
         /// `spec.maxNodes`.
         max_nodes: u32,
     },
     /// The cluster would exceed its maximum.
     AboveClusterLimit {
         /// Machines it would have.
-        machines: u32,
+        machines: u64,
         /// The limit.
         max_workers: u32,
+    },
+    /// More is bought for the minimum than it lacks.
+    BeyondMinimum {
+        /// The group.
+        group: GroupKey,
+        /// Bought for it.
+        bought: u64,
+        /// What it lacks.
+        missing: u32,
     },
     /// A machine is bought for nothing.
     Purposeless(GroupKey),
     /// A pod is counted on for two machines.
     PodTwice(PodKey),
+    /// A machine is bought for a pod that does not wait for one.
+    NotPending(PodKey),
+    /// A machine is bought for a pod that may not run there.
+    Misplaced {
+        /// The pod.
+        pod: PodKey,
+        /// The group.
+        group: GroupKey,
+        /// What keeps it off.
+        rule: &'static str,
+    },
     /// The count and the list of machines disagree.
     CountMismatch(GroupKey),
     /// The pods of one machine ask for more than it can have.
@@ -47,13 +69,51 @@ pub enum Violation {
         /// The group.
         group: GroupKey,
         /// The resource.
-        resource: &'static str,
+        resource: String,
     },
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+        match self {
+            Self::UnknownGroup(group) => write!(f, "{group} is no group of the input"),
+            Self::UnknownOffering(group, offering) => {
+                write!(f, "{group} may not buy {offering}")
+            }
+            Self::GroupNotBuyable(group) => write!(f, "{group} must not grow"),
+            Self::InBackOff(group, offering) => write!(f, "{group}: {offering} is in back-off"),
+            Self::AboveMaximum {
+                group,
+                machines,
+                max_nodes,
+            } => write!(f, "{group} would have {machines} machines of {max_nodes}"),
+            Self::AboveClusterLimit {
+                machines,
+                max_workers,
+            } => write!(
+                f,
+                "the cluster would have {machines} workers of {max_workers}"
+            ),
+            Self::BeyondMinimum {
+                group,
+                bought,
+                missing,
+            } => write!(
+                f,
+                "{group}: {bought} bought for its minimum, which lacks {missing}"
+            ),
+            Self::Purposeless(group) => write!(f, "{group}: a machine without a pod"),
+            Self::PodTwice(pod) => write!(f, "{pod} is counted on twice"),
+            Self::NotPending(pod) => write!(f, "{pod} does not wait for a machine"),
+            Self::Misplaced { pod, group, rule } => write!(f, "{pod} on {group}: {rule}"),
+            Self::CountMismatch(group) => write!(f, "{group}: count and machines disagree"),
+            Self::Overfull { group, resource } => {
+                write!(
+                    f,
+                    "{group}: a machine has too little {resource} for its pods"
+                )
+            }
+        }
     }
 }
 
@@ -61,10 +121,14 @@ impl fmt::Display for Violation {
 #[must_use]
 pub fn scale_up(input: &Input, plan: &Plan) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut bought: BTreeMap<&GroupKey, u32> = BTreeMap::new();
+    let waiting: BTreeMap<&PodKey, &Pod> = input
+        .snapshot
+        .waiting()
+        .iter()
+        .map(|pod| (&pod.key, pod.as_ref()))
+        .collect();
     let mut seen: BTreeMap<&PodKey, u32> = BTreeMap::new();
     for create in &plan.create {
-        *bought.entry(&create.group).or_default() += create.count;
         if usize::try_from(create.count) != Ok(create.pods.len()) {
             violations.push(Violation::CountMismatch(create.group.clone()));
         }
@@ -74,92 +138,125 @@ pub fn scale_up(input: &Input, plan: &Plan) -> Vec<Violation> {
             }
             for pod in machine {
                 *seen.entry(pod).or_default() += 1;
-            }
-        }
-        let Some(group) = input.groups.iter().find(|group| group.key == create.group) else {
-            violations.push(Violation::UnknownGroup(create.group.clone()));
-            continue;
-        };
-        if group.invalid.is_some()
-            || group.deleting
-            || (create.cause == Cause::PendingPods && !group.enabled)
-        {
-            violations.push(Violation::GroupNotBuyable(create.group.clone()));
-        }
-        let Some(choice) = group
-            .choices
-            .iter()
-            .find(|choice| choice.offering.id == create.offering)
-        else {
-            violations.push(Violation::UnknownOffering(
-                create.group.clone(),
-                create.offering.to_string(),
-            ));
-            continue;
-        };
-        if choice
-            .backoff
-            .as_ref()
-            .is_some_and(|(until, _)| *until > input.now)
-        {
-            violations.push(Violation::InBackOff(
-                create.group.clone(),
-                create.offering.to_string(),
-            ));
-        }
-        // No pod set may ask for more than the bare machine has, whatever the system reserves.
-        for machine in &create.pods {
-            let (mut cpu, mut memory) = (0_i64, 0_i64);
-            for pod in machine {
-                let class = input.snapshot.waiting().iter().find(|p| &p.key == pod);
-                if let Some(class) = class.map(|pod| &pod.class) {
-                    cpu = cpu.saturating_add(class.requests.cpu_milli.max(0));
-                    memory = memory.saturating_add(class.requests.memory.max(0));
+                if !waiting.get(pod).is_some_and(|pod| is_waiting(pod)) {
+                    violations.push(Violation::NotPending(pod.clone()));
                 }
             }
-            let learned = choice.learned.as_ref();
-            let has_cpu =
-                learned.map_or(i64::from(choice.offering.cpus) * 1000, |has| has.cpu_milli);
-            let has_memory = learned.map_or(
-                i64::try_from(choice.offering.memory_mib).unwrap_or(i64::MAX) << 20,
-                |has| has.memory,
-            );
-            for (asked, has, resource) in [(cpu, has_cpu, "cpu"), (memory, has_memory, "memory")] {
-                if asked > has {
-                    violations.push(Violation::Overfull {
-                        group: create.group.clone(),
-                        resource,
-                    });
-                }
-            }
+        }
+        match input.groups.iter().find(|group| group.key == create.group) {
+            Some(group) => purchase(input, group, create, &waiting, &mut violations),
+            None => violations.push(Violation::UnknownGroup(create.group.clone())),
         }
     }
-    for (key, count) in &bought {
-        if let Some(group) = input.groups.iter().find(|group| &&group.key == key)
-            && group.existing + count > group.max_nodes
-        {
-            violations.push(Violation::AboveMaximum {
-                group: (*key).clone(),
-                machines: group.existing + count,
-                max_nodes: group.max_nodes,
+    limits(input, plan, &mut violations);
+    for (pod, count) in seen {
+        if count > 1 {
+            violations.push(Violation::PodTwice(pod.clone()));
+        }
+    }
+    violations
+}
+
+fn is_waiting(pod: &Pod) -> bool {
+    matches!(pod.state, PodState::Unschedulable(_))
+        && !pod.terminating
+        && pod.class.unevaluated.is_empty()
+        && pod.class.defect.is_none()
+}
+
+/// One purchase by itself.
+fn purchase(
+    input: &Input,
+    group: &Group,
+    create: &Create,
+    waiting: &BTreeMap<&PodKey, &Pod>,
+    violations: &mut Vec<Violation>,
+) {
+    let shut = create.cause == Cause::PendingPods && !group.enabled;
+    if group.invalid.is_some() || group.deleting || shut {
+        violations.push(Violation::GroupNotBuyable(create.group.clone()));
+    }
+    let same = group
+        .choices
+        .iter()
+        .find(|choice| choice.offering.id == create.offering);
+    let Some(choice) = same else {
+        violations.push(Violation::UnknownOffering(
+            create.group.clone(),
+            create.offering.to_string(),
+        ));
+        return;
+    };
+    if let Some((until, _)) = &choice.backoff
+        && *until > input.now
+    {
+        violations.push(Violation::InBackOff(
+            create.group.clone(),
+            create.offering.to_string(),
+        ));
+    }
+    for machine in &create.pods {
+        let mut classes = Vec::new();
+        for key in machine {
+            let Some(pod) = waiting.get(key) else {
+                continue;
+            };
+            classes.push(pod.class.as_ref());
+            if let Some(rule) = machine::kept_off(&pod.class, group) {
+                violations.push(Violation::Misplaced {
+                    pod: key.clone(),
+                    group: group.key.clone(),
+                    rule,
+                });
+            }
+        }
+        if let Some(resource) = machine::overfull(input, group, choice, &classes) {
+            violations.push(Violation::Overfull {
+                group: group.key.clone(),
+                resource,
             });
         }
     }
-    let machines =
-        input.groups.iter().map(|g| g.existing).sum::<u32>() + bought.values().sum::<u32>();
+}
+
+/// All purchases together.
+fn limits(input: &Input, plan: &Plan, violations: &mut Vec<Violation>) {
+    let mut in_all = 0_u64;
+    for group in &input.groups {
+        let bought = |for_minimum: bool| -> u64 {
+            plan.create
+                .iter()
+                .filter(|create| create.group == group.key)
+                .filter(|create| (create.cause == Cause::MinNodes) == for_minimum)
+                .map(|create| u64::from(create.count))
+                .sum()
+        };
+        let (for_minimum, for_pods) = (bought(true), bought(false));
+        let missing = group.min_nodes.saturating_sub(group.serving);
+        if for_minimum > u64::from(missing) {
+            violations.push(Violation::BeyondMinimum {
+                group: group.key.clone(),
+                bought: for_minimum,
+                missing,
+            });
+        }
+        let machines = u64::from(group.existing) + for_minimum + for_pods;
+        if for_minimum + for_pods > 0 && machines > u64::from(group.max_nodes) {
+            violations.push(Violation::AboveMaximum {
+                group: group.key.clone(),
+                machines,
+                max_nodes: group.max_nodes,
+            });
+        }
+        in_all += machines;
+    }
     if let Some(max_workers) = input.limits.max_workers
-        && machines > max_workers
-        && !bought.is_empty()
+        && !plan.create.is_empty()
+        && in_all > u64::from(max_workers)
     {
         violations.push(Violation::AboveClusterLimit {
-            machines,
+            machines: in_all,
             max_workers,
         });
     }
-    violations.extend(
-        seen.iter()
-            .filter(|(_, count)| **count > 1)
-            .map(|(pod, _)| Violation::PodTwice((*pod).clone())),
-    );
-    violations
 }

@@ -39,7 +39,8 @@ pub(super) fn kinds(input: &Input) -> Vec<Kind> {
     let mut kinds = Vec::new();
     for (group_index, group) in input.groups.iter().enumerate() {
         for (choice_index, choice) in group.choices.iter().enumerate() {
-            let name = format!("new-{}-{}", group.key.name, choice.offering.id);
+            // No node and no label's value can be called so: nobody can ask for it by name.
+            let name = format!("new/{}/{}", group.key, choice.offering.id);
             let node = template(group, choice, &input.limits.reserve, &name);
             kinds.push(Kind {
                 group: group_index,

@@ -35,7 +35,7 @@ impl Default for Reserve {
 }
 
 // What the product puts on its Nodes beside the group's labels; they win over the group's. The keys
-// are the public ones of the custom resources (a test holds them to the `api` crate's).
+// are public: pods select on them.
 const MANAGED: &str = "autoscaler.vpsie.com/managed";
 const NODE_GROUP: &str = "autoscaler.vpsie.com/nodegroup";
 const NODE_GROUP_NAMESPACE: &str = "autoscaler.vpsie.com/nodegroup-namespace";
@@ -123,7 +123,6 @@ fn allocatable(choice: &Choice, reserve: &Reserve) -> Resources {
 
 #[cfg(test)]
 mod tests {
-    use api::labels as keys;
     use model::{GroupKey, Offering};
 
     use super::*;
@@ -140,8 +139,8 @@ mod tests {
             preferred: None,
             labels: Labels::from([
                 ("team".into(), "web".into()),
-                (keys::ZONE.into(), "rack-7".into()),
-                (keys::NODE_GROUP.into(), "forged".into()),
+                ("topology.kubernetes.io/zone".into(), "rack-7".into()),
+                ("autoscaler.vpsie.com/nodegroup".into(), "forged".into()),
             ]),
             taints: vec![],
             startup_taints: vec![],
@@ -172,19 +171,19 @@ mod tests {
         let node = template(&group(), &choice(), &Reserve::default(), "new-1");
         let label = |key: &str| node.shape.labels.get(key).map(AsRef::as_ref);
         for (key, value) in [
-            (keys::MANAGED, "true"),
+            ("autoscaler.vpsie.com/managed", "true"),
             // The product's own labels win over the group's…
-            (keys::NODE_GROUP, "general"),
-            (keys::NODE_GROUP_NAMESPACE, "kube-system"),
-            (keys::OFFERING, "small-2cpu"),
-            (keys::DATACENTER, "Hel-1"),
-            (keys::INSTANCE_TYPE, "small-2cpu"),
-            (keys::REGION, "Hel-1"),
+            ("autoscaler.vpsie.com/nodegroup", "general"),
+            ("autoscaler.vpsie.com/nodegroup-namespace", "kube-system"),
+            ("autoscaler.vpsie.com/offering", "small-2cpu"),
+            ("autoscaler.vpsie.com/datacenter", "Hel-1"),
+            ("node.kubernetes.io/instance-type", "small-2cpu"),
+            ("topology.kubernetes.io/region", "Hel-1"),
             // …and the group's over the defaults.
-            (keys::ZONE, "rack-7"),
-            (keys::HOSTNAME, "new-1"),
-            (keys::OS, "linux"),
-            (keys::ARCH, "amd64"),
+            ("topology.kubernetes.io/zone", "rack-7"),
+            ("kubernetes.io/hostname", "new-1"),
+            ("kubernetes.io/os", "linux"),
+            ("kubernetes.io/arch", "amd64"),
             ("team", "web"),
         ] {
             assert_eq!(label(key), Some(value), "{key}");

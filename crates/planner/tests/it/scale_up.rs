@@ -254,7 +254,7 @@ fn the_minimum_is_reached_without_pods_and_its_machines_are_used() {
 fn an_offering_in_back_off_gives_way_to_the_next_in_the_same_plan() {
     let mut cheap = offering("small", 2, 4, 10);
     cheap.backoff = Some((
-        NOW.saturating_add(Duration::from_secs(60)).unwrap(),
+        NOW.saturating_add(Duration::from_mins(1)).unwrap(),
         "OutOfStock".into(),
     ));
     let dear = offering("large", 8, 16, 90);
@@ -401,7 +401,7 @@ fn only_pods_the_scheduler_gave_up_on_buy_machines() {
 #[test]
 fn a_pod_of_a_daemon_set_says_why_no_machine_helps_it() {
     let waiting = changed(pods("p", 1, &class(500, 256)), |pod| {
-        pod.role = PodRole::DaemonSet
+        pod.role = PodRole::DaemonSet;
     });
     let (_, report) = plan(&input(small(), waiting));
     assert!(matches!(
