@@ -27,6 +27,9 @@ pub struct Args {
 pub enum Command {
     /// Scale the cluster (the default).
     Run(Box<RunArgs>),
+    /// Play a story on an embedded cluster and cloud.
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::DemoArgs),
     /// Print the CustomResourceDefinitions.
     Crds,
     /// Print the version.

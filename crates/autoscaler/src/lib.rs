@@ -3,6 +3,8 @@
 mod admin;
 mod args;
 mod credentials;
+#[cfg(feature = "demo")]
+pub mod demo;
 mod logs;
 mod term;
 mod wire;
@@ -20,6 +22,8 @@ const USAGE: u8 = 2;
 pub fn run(args: Args) -> ExitCode {
     match args.command.unwrap_or(Command::Run(Box::new(args.run))) {
         Command::Run(run) => wire::main(*run),
+        #[cfg(feature = "demo")]
+        Command::Demo(demo) => demo::main(&demo),
         Command::Crds => {
             print!("{}", api::crds::yaml());
             ExitCode::SUCCESS

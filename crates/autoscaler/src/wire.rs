@@ -385,7 +385,7 @@ async fn run(args: RunArgs) -> ExitCode {
 }
 
 /// A client that does not retry by itself: every deadline is ours.
-async fn client(args: &RunArgs) -> Result<Client, String> {
+pub(crate) async fn client(args: &RunArgs) -> Result<Client, String> {
     let mut config = if args.kubeconfig.is_empty() {
         kube::Config::infer()
             .await
@@ -405,7 +405,7 @@ async fn client(args: &RunArgs) -> Result<Client, String> {
 }
 
 /// Resolves at the first SIGTERM, SIGINT or SIGQUIT.
-async fn signalled() {
+pub(crate) async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let wait = |kind: SignalKind| async move {
         match signal(kind) {

@@ -34,9 +34,9 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             busy: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             floor: Duration::from_secs(2),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
         }
     }
 }

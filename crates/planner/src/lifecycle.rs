@@ -61,7 +61,7 @@ impl Default for Policy {
         Self {
             provisioning_timeout: Duration::from_mins(10),
             joining_timeout: Duration::from_mins(15),
-            quarantine: Duration::from_secs(300),
+            quarantine: Duration::from_mins(5),
             settle: Duration::from_mins(15),
             attempts: 3,
             baseline_age: Duration::from_secs(10),

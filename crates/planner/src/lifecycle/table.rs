@@ -57,7 +57,6 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
     use Situation as S;
     match (phase, situation) {
         // A removal, once begun, goes on whatever the phase.
-        (P::Failed | P::Terminating | P::Deleting, S::Removing) => (phase, A::AdvanceRemoval),
         (_, S::Removing) => (phase, A::AdvanceRemoval),
         (P::Failed, S::DeletionRequested) => (P::Failed, A::StartRemoval(RemovalCause::Deleted)),
         (_, S::DeletionRequested) => (P::Terminating, A::StartRemoval(RemovalCause::Deleted)),

@@ -203,7 +203,6 @@ pub fn plan(input: &Input) -> (Plan, Report) {
 }
 
 /// What must not have changed while the node settles: everything but the window, which is over.
-#[must_use]
 pub fn still_removable(input: &Input, machine: &str) -> Result<(), Refusal> {
     let Some(candidate) = input.candidates.iter().find(|c| c.machine == machine) else {
         return Err(Refusal::GroupUnmanaged);

@@ -337,9 +337,10 @@ fn set_conditions(
     let mut set = |type_: &str, holds: bool, reason: &str, message: &str| {
         conditions::set_condition(&mut all, type_, holds.into(), reason, message, now);
     };
-    let runs = super::listed(&observed.cloud)
-        .map(|instance| instance.phase == InstancePhase::Running)
-        .unwrap_or(record.provisioned_at.is_some() && record.deleted_at.is_none());
+    let runs = super::listed(&observed.cloud).map_or(
+        record.provisioned_at.is_some() && record.deleted_at.is_none(),
+        |instance| instance.phase == InstancePhase::Running,
+    );
     set(
         types::VPS_READY,
         runs,

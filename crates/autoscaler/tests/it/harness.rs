@@ -1,0 +1,335 @@
+//! A world, replicas of the product in it, and the hand that crashes them.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use clap::Parser as _;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
+use jiff::Timestamp;
+use kube::{Client, client::Body};
+use runtime::{Clock, Randomness, Tasks};
+use serde_json::{Value, json};
+use sim::{View, World, WorldConfig};
+use tokio::sync::Notify;
+use vpsie::{Transport, TransportError};
+use vpsie_autoscaler::{Args, Replica, RunArgs, Seams, demo::InProcess};
+
+/// Runs `scenario` in virtual time on one thread, on a thread of its own so that nothing leaks
+/// from one run to the next.
+pub fn virtually<T: Send + 'static, F: Future<Output = T>>(
+    scenario: impl FnOnce() -> F + Send + 'static,
+) -> T {
+    std::thread::Builder::new()
+        .stack_size(8 << 20)
+        .spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build()
+                .unwrap()
+                .block_on(scenario())
+        })
+        .unwrap()
+        .join()
+        .unwrap()
+}
+
+/// Where in a write the crash comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    Before,
+    AfterSending,
+    AfterAnswer,
+}
+
+/// Counts the writes of a replica, to Kubernetes and to the cloud, and stops the replica dead at
+/// one of them. Lease renewals and Events are not counted: they carry no state of the product.
+#[derive(Default)]
+pub struct Tripwire {
+    count: AtomicU64,
+    plan: Mutex<Option<(u64, Moment)>>,
+    tripped: AtomicBool,
+    notify: Notify,
+}
+
+impl Tripwire {
+    pub fn at(write: u64, moment: Moment) -> Arc<Self> {
+        Arc::new(Self {
+            plan: Mutex::new(Some((write, moment))),
+            ..Self::default()
+        })
+    }
+
+    pub fn writes(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    pub fn has_tripped(&self) -> bool {
+        self.tripped.load(Ordering::SeqCst)
+    }
+
+    pub async fn tripped(&self) {
+        while !self.has_tripped() {
+            self.notify.notified().await;
+        }
+    }
+
+    fn step(&self) -> Option<Moment> {
+        let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        let plan = self.plan.lock().unwrap();
+        plan.filter(|(write, _)| *write == number).map(|(_, moment)| moment)
+    }
+
+    fn trip(&self) {
+        self.tripped.store(true, Ordering::SeqCst);
+        self.notify.notify_one();
+    }
+
+    async fn guard<T>(self: &Arc<Self>, counts: bool, send: impl Future<Output = T>) -> T {
+        let moment = if counts { self.step() } else { None };
+        if self.has_tripped() {
+            std::future::pending::<()>().await;
+        }
+        if moment == Some(Moment::Before) {
+            self.trip();
+            std::future::pending::<()>().await;
+        }
+        let answer = send.await;
+        match moment {
+            Some(Moment::AfterSending) => {
+                self.trip();
+                std::future::pending::<()>().await;
+            }
+            Some(Moment::AfterAnswer) => self.trip(),
+            _ => {}
+        }
+        answer
+    }
+}
+
+#[derive(Clone)]
+struct Wired {
+    inner: Client,
+    tripwire: Arc<Tripwire>,
+}
+
+impl tower::Service<Request<Body>> for Wired {
+    type Response = Response<Body>;
+    type Error = tower::BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path();
+        let counts = *request.method() != Method::GET
+            && !path.contains("/leases")
+            && !path.contains("/events");
+        let (client, tripwire) = (self.inner.clone(), Arc::clone(&self.tripwire));
+        Box::pin(async move {
+            tripwire
+                .guard(counts, async move { Ok(client.send(request).await?) })
+                .await
+        })
+    }
+}
+
+struct WiredCloud {
+    inner: InProcess,
+    tripwire: Arc<Tripwire>,
+}
+
+impl Transport for WiredCloud {
+    fn send(
+        &self,
+        request: Request<Bytes>,
+    ) -> vpsie::BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        let path = request.uri().path();
+        let counts = path.contains("/add/") || path.contains("/delete/");
+        Box::pin(async move {
+            self.tripwire.guard(counts, self.inner.send(request)).await
+        })
+    }
+}
+
+/// A world with the product's groups to be put in.
+pub struct Harness {
+    pub world: World,
+    pub clock: Clock,
+    pub random: Randomness,
+    pub tasks: Tasks,
+    pub args: RunArgs,
+    started: AtomicU64,
+}
+
+impl Harness {
+    pub async fn new(seed: u64) -> Self {
+        Self::with(seed, WorldConfig::default(), &[]).await
+    }
+
+    pub async fn with(seed: u64, config: WorldConfig, flags: &[&str]) -> Self {
+        let epoch: Timestamp = "2026-01-05T08:00:00Z".parse().unwrap();
+        let clock = Clock::starting_at(epoch, 1.0);
+        let random = Randomness::seeded(seed);
+        let tasks = Tasks::new();
+        let world = World::start(config, clock.clone(), random.fork("world"), &tasks)
+            .await
+            .unwrap();
+        let args = Args::try_parse_from(
+            ["vpsie-autoscaler"].iter().chain(flags.iter()),
+        )
+        .unwrap()
+        .run;
+        Self {
+            world,
+            clock,
+            random,
+            tasks,
+            args,
+            started: AtomicU64::new(0),
+        }
+    }
+
+    pub fn start(&self) -> Replica {
+        self.start_with(&Arc::default())
+    }
+
+    pub fn start_with(&self, tripwire: &Arc<Tripwire>) -> Replica {
+        let number = self.started.fetch_add(1, Ordering::SeqCst);
+        let client = Client::new(
+            Wired {
+                inner: self.world.kube.client("vpsie-autoscaler", "kube-system"),
+                tripwire: Arc::clone(tripwire),
+            },
+            "kube-system",
+        );
+        Replica::start(
+            &self.args,
+            Seams {
+                clock: self.clock.clone(),
+                random: self.random.fork(&format!("replica {number}")),
+                client,
+                transport: Arc::new(WiredCloud {
+                    inner: InProcess::new(self.world.cloud.clone()),
+                    tripwire: Arc::clone(tripwire),
+                }),
+            },
+            None,
+        )
+    }
+
+    /// Applies a managed NodeGroup of one small size; `change` edits its spec.
+    pub async fn group(&self, name: &str, min: u32, max: u32, change: Value) {
+        let mut spec = json!({
+            "minNodes": min, "maxNodes": max,
+            "datacenterID": self.datacenter(),
+            "offeringIDs": [self.size(0)],
+            "labels": { "pool": name },
+            "scaleDownPolicy": { "stabilizationWindowSeconds": 60, "cooldownSeconds": 30 },
+        });
+        if let (Some(spec), Some(change)) = (spec.as_object_mut(), change.as_object()) {
+            for (key, value) in change {
+                spec.insert(key.clone(), value.clone());
+            }
+        }
+        self.world
+            .apply(&json!({
+                "apiVersion": "autoscaler.vpsie.com/v1alpha1", "kind": "NodeGroup",
+                "metadata": {
+                    "name": name, "namespace": "kube-system",
+                    "labels": { "autoscaler.vpsie.com/managed": "true" },
+                },
+                "spec": spec,
+            }))
+            .await
+            .unwrap();
+    }
+
+    pub fn datacenter(&self) -> String {
+        self.world.cloud.config().datacenters[0].identifier.clone()
+    }
+
+    pub fn size(&self, index: usize) -> String {
+        self.world.cloud.config().datacenters[0].sizes[index].name.clone()
+    }
+
+    /// Pods that ask for `cpu` each and may run on the workers of `group`.
+    pub async fn deployment(&self, name: &str, replicas: u32, cpu: &str, group: Option<&str>) {
+        let mut options = sim::DeploymentOptions::default();
+        if let Some(group) = group {
+            options.node_selector.insert("pool".into(), group.into());
+        }
+        self.world
+            .create_deployment("default", name, replicas, cpu, "64Mi", &options)
+            .await
+            .unwrap();
+    }
+
+    pub async fn wait(&self, minutes: u64, what: &str, holds: impl Fn(&View) -> bool) {
+        let held = self
+            .world
+            .wait_until(Duration::from_secs(minutes * 60), holds)
+            .await;
+        assert!(held, "{what}: not within {minutes} minutes\n{}", self.picture());
+    }
+
+    pub async fn minutes(&self, minutes: u64) {
+        self.clock.sleep(Duration::from_secs(minutes * 60)).await;
+    }
+
+    /// Machines that are paid now.
+    pub fn paid(&self) -> usize {
+        self.world.cloud.ledger().machines_now
+    }
+
+    /// Machines that were ever bought.
+    pub fn bought(&self) -> usize {
+        self.world.cloud.ledger().machines.len()
+    }
+
+    /// What to look at when something went wrong.
+    pub fn picture(&self) -> String {
+        let view = self.world.view();
+        let mut text = format!("{:?}\n", view.counts());
+        for (name, node) in &view.vpsie_nodes {
+            text += &format!("{name}: {node:?}\n");
+        }
+        for (name, group) in &view.groups {
+            text += &format!("{name}: {group:?}\n");
+        }
+        for machine in self.world.cloud.machines() {
+            text += &format!("{machine:?}\n");
+        }
+        for decision in view.decisions.iter().take(30) {
+            text += &format!("{} {} {} {}\n", decision.at, decision.object, decision.reason, decision.message);
+        }
+        text
+    }
+}
+
+/// All pods run.
+pub fn all_running(pods: usize) -> impl Fn(&View) -> bool {
+    move |view| {
+        let counts = view.counts();
+        counts.running == pods && counts.pending == 0
+    }
+}
+
+/// Nothing of ours is left, or exactly this many nodes, all Ready and none on its way out.
+pub fn settled(nodes: usize) -> impl Fn(&View) -> bool {
+    move |view| {
+        view.vpsie_nodes.len() == nodes
+            && view.vpsie_nodes.values().all(|node| node.phase == "Ready" && !node.deleting)
+    }
+}

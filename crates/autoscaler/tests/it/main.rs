@@ -1,0 +1,9 @@
+//! The whole product in a whole world, in virtual time; and the process as a user meets it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+mod command_line;
+mod crash;
+mod faults;
+mod harness;
+mod regressions;
+mod story;
