@@ -69,6 +69,11 @@ pub fn credentials(config: &Config, login: Login) -> Credentials {
     Credentials::from_secret(&secret(config, login), mode, &Allowed::default()).unwrap()
 }
 
+/// A call with time enough.
+pub fn a_call() -> Call {
+    call_within(Duration::from_mins(1))
+}
+
 pub fn call_within(timeout: Duration) -> Call {
     Call {
         request_id: Arc::from("test-call"),
@@ -179,10 +184,6 @@ impl Cloud {
         }
     }
 
-    pub fn call(&self) -> Call {
-        call_within(Duration::from_mins(1))
-    }
-
     /// How often a route was asked for.
     pub fn asked(&self, route: Route) -> usize {
         self.sim
@@ -202,7 +203,7 @@ impl Cloud {
             name: format!("pool-{size}"),
             size: size.into(),
         };
-        let call = self.call();
+        let call = a_call();
         self.provider.ensure_pool(&call, &request).await.unwrap()
     }
 
@@ -219,7 +220,7 @@ impl Cloud {
     }
 
     pub async fn observe(&self) -> Result<model::Observation, cloud::CloudError> {
-        let (call, scope) = (self.call(), self.scope());
+        let (call, scope) = (a_call(), self.scope());
         self.provider.observe(&call, &scope).await
     }
 }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use runtime::Clock;
 use vpsie_sim::{Config, Credentials as Accepted, Fault, LoginEncoding, LoginShape, Route};
 
-use crate::harness::{Cloud, InProcess, Login, credentials, epoch, quick};
+use crate::harness::{Cloud, InProcess, Login, a_call, credentials, epoch, quick};
 
 #[tokio::test(start_paused = true)]
 async fn without_credentials_every_call_is_an_auth_error_and_nothing_is_sent() {
@@ -24,7 +24,7 @@ async fn without_credentials_every_call_is_an_auth_error_and_nothing_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn callers_at_once_share_one_login() {
     let cloud = Cloud::new(quick(), Login::Client).await;
-    let call = cloud.call();
+    let call = a_call();
     let answers = join_all((0..20).map(|_| cloud.provider.health(&call))).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(cloud.asked(Route::Login), 1);
@@ -33,7 +33,7 @@ async fn callers_at_once_share_one_login() {
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_before_it_ends_and_not_sooner() {
     let cloud = Cloud::new(quick(), Login::Client).await;
-    let call = cloud.call();
+    let call = a_call();
     cloud.provider.health(&call).await.unwrap();
     cloud.clock.sleep(Duration::from_mins(54)).await;
     cloud.provider.health(&call).await.unwrap();
@@ -65,7 +65,7 @@ async fn every_encoding_and_shape_of_the_exchange_is_spoken_and_the_encoding_rem
                 config.login.shape = shape;
                 config.login.nested = nested;
                 let cloud = Cloud::new(config, Login::Client).await;
-                let call = cloud.call();
+                let call = a_call();
                 let variant = format!("{encoding:?} {shape:?} {nested}");
                 cloud.provider.health(&call).await.expect(&variant);
                 let logins = cloud.asked(Route::Login);
@@ -82,7 +82,7 @@ async fn a_token_that_ends_during_a_create_is_renewed_and_one_machine_is_bought(
     let cloud = Cloud::new(quick(), Login::Client).await;
     let pool = cloud.pool("101").await;
     cloud.strike(Route::AddWorker, Fault::TokenExpiresNow, 1);
-    let (call, intent) = (cloud.call(), cloud.intent(&pool));
+    let (call, intent) = (a_call(), cloud.intent(&pool));
     let outcome = cloud.provider.create(&call, &intent).await;
     assert!(matches!(outcome, CreateOutcome::Accepted(_)), "{outcome:?}");
     // The refused one, which bought nothing, and the one after the renewal.
@@ -111,7 +111,7 @@ async fn a_token_that_is_refused_again_after_its_renewal_is_an_auth_error() {
 async fn refused_credentials_do_not_cause_a_storm_of_logins() {
     let cloud = Cloud::new(quick(), Login::Client).await;
     cloud.sim.revoke_credentials();
-    let call = cloud.call();
+    let call = a_call();
     for _ in 0..10 {
         let error = cloud.provider.health(&call).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Auth);
@@ -127,7 +127,7 @@ async fn refused_credentials_do_not_cause_a_storm_of_logins() {
 async fn changed_credentials_are_used_from_the_next_request_on() {
     for login in [Login::StaticToken, Login::Client] {
         let cloud = Cloud::new(quick(), login).await;
-        let call = cloud.call();
+        let call = a_call();
         cloud.provider.health(&call).await.unwrap();
         let rotated = Accepted {
             token: Some("another-token".into()),
@@ -153,7 +153,7 @@ async fn changed_credentials_are_used_from_the_next_request_on() {
 #[tokio::test(start_paused = true)]
 async fn the_same_credentials_again_keep_the_token() {
     let cloud = Cloud::new(quick(), Login::Client).await;
-    let call = cloud.call();
+    let call = a_call();
     cloud.provider.health(&call).await.unwrap();
     let same = credentials(&cloud.config, Login::Client);
     cloud.provider.set_credentials(Some(&same)).await;
@@ -166,7 +166,7 @@ async fn a_clock_that_is_ahead_is_measured_and_does_not_shorten_tokens() {
     let cloud = Cloud::new(quick(), Login::Client).await;
     let ahead = jiff::SignedDuration::from_mins(20);
     cloud.strike(vpsie_sim::Match::Any, Fault::ClockSkew { by: ahead }, 50);
-    let call = cloud.call();
+    let call = a_call();
     let health = cloud.provider.health(&call).await.unwrap();
     assert_eq!(health.clock_skew_seconds, Some(20 * 60));
     cloud.clock.sleep(Duration::from_mins(54)).await;

@@ -6,7 +6,7 @@ use cloud::{CloudProvider as _, ErrorClass, contract::Harness as _};
 use futures::future::join_all;
 use vpsie_sim::{Fault, Match, RateLimit, RetryAfter, Route};
 
-use crate::harness::{Cloud, Login, call_within, quick};
+use crate::harness::{Cloud, Login, a_call, call_within, quick};
 
 #[tokio::test(start_paused = true)]
 async fn no_minute_has_more_than_a_hundred_requests_however_many_are_wanted() {
@@ -124,7 +124,7 @@ async fn business_refusals_do_not_open_the_breaker() {
     let cloud = Cloud::new(quick(), Login::StaticToken).await;
     let pool = cloud.pool("101").await;
     cloud.cap_workers(0);
-    let (call, intent) = (cloud.call(), cloud.intent(&pool));
+    let (call, intent) = (a_call(), cloud.intent(&pool));
     for _ in 0..10 {
         let outcome = cloud.provider.create(&call, &intent).await;
         assert!(

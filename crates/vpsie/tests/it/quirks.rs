@@ -9,7 +9,7 @@ use cloud::{
 use model::{Hostname, HourlyPrice, InstancePhase, Role};
 use vpsie_sim::{Config, Fault, Match, NodeShape, PriceEncoding, Route};
 
-use crate::harness::{Cloud, Login, quick};
+use crate::harness::{Cloud, Login, a_call, quick};
 
 /// A cloud with three workers.
 async fn populated(config: Config) -> Cloud {
@@ -99,7 +99,7 @@ async fn half_a_list_is_not_complete_and_nothing_is_gone_on_its_strength() {
             instance: missing.id.clone(),
             hostname: missing.hostname.clone(),
         };
-        let outcome = cloud.provider.delete(&cloud.call(), &target).await;
+        let outcome = cloud.provider.delete(&a_call(), &target).await;
         assert!(matches!(outcome, DeleteOutcome::Rejected(_)), "{outcome:?}");
     }
     assert_eq!(cloud.asked(Route::DeleteWorker), 0);
@@ -159,7 +159,7 @@ async fn prices_are_exact_in_every_encoding() {
         config.datacenters[0].sizes[0].price = monthly.parse().unwrap();
         config.datacenters[0].sizes[1].hourly_price = "0.07".parse().ok();
         let cloud = Cloud::new(config, Login::StaticToken).await;
-        let call = cloud.call();
+        let call = a_call();
         let datacenter = cloud.datacenter();
         let catalogue = cloud.provider.catalogue(&call, &datacenter).await.unwrap();
         let price = |index: usize| catalogue.offerings[index].price;
@@ -174,7 +174,7 @@ async fn prices_are_exact_in_every_encoding() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_catalogue_does_not_replace_one_that_was_read() {
     let cloud = Cloud::new(quick(), Login::StaticToken).await;
-    let (call, datacenter) = (cloud.call(), cloud.datacenter());
+    let (call, datacenter) = (a_call(), cloud.datacenter());
     let read = cloud.provider.catalogue(&call, &datacenter).await.unwrap();
     cloud.clock.sleep(Duration::from_hours(2)).await;
     cloud.strike(Route::ListOffers, Fault::EmptyListAlthough, 9);
@@ -186,7 +186,7 @@ async fn an_empty_catalogue_does_not_replace_one_that_was_read() {
 #[tokio::test(start_paused = true)]
 async fn a_datacenter_that_does_not_exist_is_not_found() {
     let cloud = Cloud::new(quick(), Login::StaticToken).await;
-    let call = cloud.call();
+    let call = a_call();
     let nowhere = "ffffffff-0000-4000-8000-000000000000".into();
     let error = cloud.provider.catalogue(&call, &nowhere).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::NotFound);
@@ -233,7 +233,7 @@ async fn a_delete_that_the_cloud_only_pretends_is_not_taken_for_proof() {
         instance: worker.id.clone(),
         hostname: Hostname::new(worker.hostname.as_str()),
     };
-    let call = cloud.call();
+    let call = a_call();
     assert!(matches!(
         cloud.provider.delete(&call, &target).await,
         DeleteOutcome::Accepted
@@ -260,7 +260,7 @@ async fn plain_machines_are_unsupported_and_nothing_is_sent() {
         project: "p".into(),
         datacenter: cloud.datacenter(),
     };
-    let call = cloud.call();
+    let call = a_call();
     let error = cloud.provider.observe(&call, &scope).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unsupported);
     let pool = cloud.pool("101").await;
@@ -277,7 +277,7 @@ async fn plain_machines_are_unsupported_and_nothing_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn the_request_id_travels_and_comes_back_with_errors() {
     let cloud = Cloud::new(quick(), Login::StaticToken).await;
-    let call = cloud.call();
+    let call = a_call();
     let error = cloud
         .provider
         .observe(&call, &cloud.missing_scope())
@@ -297,7 +297,7 @@ async fn the_request_id_travels_and_comes_back_with_errors() {
 async fn everything_sent_is_reported_with_method_route_and_class() {
     let cloud = Cloud::new(quick(), Login::StaticToken).await;
     cloud.strike(Route::GetProfile, Fault::Html500, 1);
-    let call = cloud.call();
+    let call = a_call();
     cloud.provider.health(&call).await.unwrap();
     assert_eq!(
         *cloud.reports.requests.lock().unwrap(),
