@@ -69,8 +69,9 @@ struct SetRow {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pods: BTreeMap<PodKey, PodRow>,
-    pods_on: BTreeMap<NodeName, BTreeSet<PodKey>>,
-    waiting: BTreeSet<PodKey>,
+    /// Those of `pods` that are bound, by node, and those that are not.
+    pods_on: BTreeMap<NodeName, BTreeMap<PodKey, Arc<Pod>>>,
+    waiting: BTreeMap<PodKey, Arc<Pod>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
     sets: BTreeMap<PodKey, SetRow>,
     pub(super) node_groups: Objects<NodeGroup>,
@@ -202,16 +203,10 @@ impl Index {
         }
         let changed_before = self.unschedulable_changed;
         self.drop_pod(&key);
-        if let PodState::Bound(node) = &mut pod.state {
-            if let Some((shared, _)) = self.pods_on.get_key_value(node) {
-                *node = shared.clone();
-            }
-            self.pods_on
-                .entry(node.clone())
-                .or_default()
-                .insert(key.clone());
-        } else {
-            self.waiting.insert(key.clone());
+        if let PodState::Bound(node) = &mut pod.state
+            && let Some((shared, _)) = self.pods_on.get_key_value(node)
+        {
+            *node = shared.clone();
         }
         // What stays unschedulable under the same identity does not change the set.
         let unplaced = |pod: &Pod| {
@@ -220,13 +215,13 @@ impl Index {
         };
         self.unschedulable_changed =
             changed_before || before.as_deref().and_then(unplaced) != unplaced(&pod);
-        self.pods.insert(
-            key,
-            PodRow {
-                stamp,
-                pod: Arc::new(pod),
-            },
-        );
+        let pod = Arc::new(pod);
+        let place = match &pod.state {
+            PodState::Bound(node) => self.pods_on.entry(node.clone()).or_default(),
+            PodState::Unschedulable(_) | PodState::Waiting => &mut self.waiting,
+        };
+        place.insert(key.clone(), Arc::clone(&pod));
+        self.pods.insert(key, PodRow { stamp, pod });
         true
     }
 
@@ -357,16 +352,11 @@ impl Index {
     pub(super) fn snapshot(&self) -> ClusterSnapshot {
         ClusterSnapshot::new(
             self.nodes.values().map(|entry| entry.row.node.clone()),
-            self.pods_on.iter().flat_map(|(node, keys)| {
-                keys.iter()
-                    .filter_map(|key| self.pods.get(key))
-                    .map(|row| (node.clone(), Arc::clone(&row.pod.class)))
+            self.pods_on.iter().flat_map(|(node, pods)| {
+                pods.values()
+                    .map(|pod| (node.clone(), Arc::clone(&pod.class)))
             }),
-            self.waiting
-                .iter()
-                .filter_map(|key| self.pods.get(key))
-                .map(|row| Arc::clone(&row.pod))
-                .collect(),
+            self.waiting.values().map(Arc::clone).collect(),
         )
     }
 
@@ -379,17 +369,15 @@ impl Index {
 
     pub(super) fn unschedulable(&self) -> usize {
         self.waiting
-            .iter()
-            .filter_map(|key| self.pods.get(key))
-            .filter(|row| matches!(row.pod.state, PodState::Unschedulable(_)))
+            .values()
+            .filter(|pod| matches!(pod.state, PodState::Unschedulable(_)))
             .count()
     }
 
     pub(super) fn nominated(&self) -> BTreeSet<NodeName> {
         self.waiting
-            .iter()
-            .filter_map(|key| self.pods.get(key))
-            .filter_map(|row| row.pod.nominated.clone())
+            .values()
+            .filter_map(|pod| pod.nominated.clone())
             .collect()
     }
 
@@ -408,9 +396,8 @@ impl Index {
         self.pods_on
             .get(name)
             .into_iter()
-            .flatten()
-            .filter_map(|key| self.pods.get(key))
-            .map(|row| Arc::clone(&row.pod))
+            .flat_map(BTreeMap::values)
+            .map(Arc::clone)
             .collect()
     }
 }

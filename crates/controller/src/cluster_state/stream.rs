@@ -197,18 +197,17 @@ where
     }
     let patience = Patience::new(random.clone(), state.clock.speed());
     let mut events = Box::pin(watcher(api, config).backoff(patience));
-    state.heard.note(kind);
+    let begun = state.clock.monotonic();
     loop {
-        let left = state
-            .options
-            .stale_after
-            .saturating_sub(state.heard.age(kind));
+        let now = state.clock.monotonic();
+        let silent = state.heard.age(kind).min(now.saturating_sub(begun));
+        let left = state.options.stale_after.saturating_sub(silent);
+        if left.is_zero() {
+            return "nothing was heard of it";
+        }
         let event = match state.clock.timeout(left, events.next()).await {
             Ok(Some(event)) => event,
             Ok(None) => return "its watch ended",
-            Err(_) if state.heard.age(kind) >= state.options.stale_after => {
-                return "nothing was heard of it";
-            }
             Err(_) => continue,
         };
         match event {

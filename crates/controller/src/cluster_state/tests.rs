@@ -425,3 +425,82 @@ fn an_object_that_cannot_be_decoded_is_named_and_recovers_when_mended() {
     assert!(index.vpsie_nodes.put(guarded(machine("a", "u", 2))));
     assert!(index.vpsie_nodes.malformed("VPSieNode").is_empty());
 }
+
+// === Size ===
+
+/// Resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|kib| kib.parse().ok())
+        .unwrap();
+    kib * 1024
+}
+
+/// A pod with what clusters put into it: 9 kB of JSON, most of it nothing decisions need.
+fn large_pod(number: usize) -> String {
+    let app = number % 300;
+    let environment: Vec<Value> = (0..20)
+        .map(|i| json!({"name": format!("SETTING_{i}"), "value": "x".repeat(100)}))
+        .collect();
+    let fields: serde_json::Map<String, Value> = (0..120)
+        .map(|i| (format!("f:field-{i}"), json!({".": {}})))
+        .collect();
+    let own = json!({
+        "metadata": {
+            "labels": {"app": format!("app-{app}"), "pod-template-hash": "5d4f8c7b9"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": true,
+                "name": format!("app-{app}-5d4f8c7b9"), "uid": format!("{app:036}")}],
+            "uid": format!("{number:036}"),
+            "managedFields": [{"manager": "kubelet", "fieldsV1": fields}],
+        },
+        "spec": {
+            "nodeName": format!("hel-kubernetes-worker-{:04}", number % 1000),
+            "containers": [{"name": "c", "image": "registry/image:1", "env": environment,
+                "resources": {"requests": {"cpu": format!("{}m", 50 + app), "memory": "128Mi"}}}],
+            "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists",
+                "effect": "NoExecute", "tolerationSeconds": 300}],
+        },
+        "status": {"phase": "Running", "podIP": "10.0.0.1"},
+    });
+    let base = json!({"metadata": {"name": format!("app-{app}-5d4f8c7b9-{number:05}"),
+        "namespace": format!("team-{}", app % 20)}});
+    merged(base, own).to_string()
+}
+
+/// Run alone: `cargo test -p controller --lib -- --ignored --nocapture the_index_of`.
+#[test]
+#[ignore = "a measurement"]
+fn the_index_of_30_000_pods_on_1_000_nodes_takes_less_than_25_mib() {
+    let mut index = Index::default();
+    let before = resident();
+    for number in 0..1000 {
+        let mut labels = serde_json::Map::new();
+        for i in 0..20 {
+            labels.insert(format!("example.com/label-{i}"), json!(format!("v{i}")));
+        }
+        let name = format!("hel-kubernetes-worker-{number:04}");
+        let own = json!({"metadata": {"labels": labels}});
+        index.note_node(view(node(&name, number + 1, own)));
+    }
+    let nodes = resident();
+    for number in 0..30_000 {
+        let text = large_pod(number);
+        index.put_pod(&serde_json::from_str(&text).unwrap());
+    }
+    let after = resident();
+    let clock = runtime::Clock::system();
+    let snapshot = index.snapshot();
+    let took = clock.monotonic();
+    println!(
+        "nodes {} B each, pods {} B each, {} classes, all {} KiB; a snapshot takes {took:?}",
+        (nodes - before) / 1000,
+        (after - nodes) / 30_000,
+        index.stats().classes,
+        (after - before) / 1024,
+    );
+    assert_eq!(snapshot.nodes().count(), 1000);
+    assert!(after - before < 25 << 20);
+}
