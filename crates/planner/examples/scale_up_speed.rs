@@ -1,6 +1,8 @@
 //! How long one scale-up plan takes at the size the product is made for; prints one line of JSON.
 //!
-//! `cargo run --release -p planner --example scale_up_speed -- [nodes] [pods] [pending] [groups]`
+//! `cargo run --release -p planner --example scale_up_speed -- [nodes] [pods] [pending] [groups] [workloads]`
+//!
+//! `workloads` is how many different kinds of pods wait, and how many run.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // A measurement needs the wall clock.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
@@ -16,8 +18,6 @@ use planner::{
 };
 use rust_decimal::Decimal;
 
-/// Workloads by which the pods that run and the pods that wait differ.
-const WORKLOADS: i64 = 200;
 const OFFERINGS: u32 = 5;
 
 fn class(workload: i64, pool: Option<&str>) -> Arc<SchedulingClass> {
@@ -80,10 +80,10 @@ fn groups(count: usize) -> Vec<Group> {
 }
 
 /// Nodes with the room of their pods and a little more, the pods that run and those that wait.
-fn cluster(nodes: usize, pods: usize, pending: usize) -> ClusterSnapshot {
+fn cluster(nodes: usize, pods: usize, pending: usize, workloads: i64) -> ClusterSnapshot {
     let per_node = pods / nodes.max(1);
     let name = |index: usize| NodeName::new(format!("node-{index:05}"));
-    let classes: Vec<Arc<SchedulingClass>> = (0..WORKLOADS)
+    let classes: Vec<Arc<SchedulingClass>> = (0..workloads)
         .map(|workload| class(workload, None))
         .collect();
     let rows = (0..nodes).map(|index| Node {
@@ -112,7 +112,7 @@ fn cluster(nodes: usize, pods: usize, pending: usize) -> ClusterSnapshot {
             Arc::clone(&classes[index % classes.len()]),
         )
     });
-    let waiting_classes: Vec<Arc<SchedulingClass>> = (0..WORKLOADS)
+    let waiting_classes: Vec<Arc<SchedulingClass>> = (0..workloads)
         .map(|workload| class(workload * 3 + 700, Some(&format!("pool-{}", workload % 10))))
         .collect();
     let waiting = (0..pending)
@@ -136,8 +136,9 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse().unwrap());
     let mut size = |default: usize| arguments.next().unwrap_or(default);
     let (nodes, pods, pending, group_count) = (size(1000), size(30_000), size(1000), size(20));
+    let workloads = i64::try_from(size(200)).unwrap();
     let begun = Instant::now();
-    let snapshot = cluster(nodes, pods, pending);
+    let snapshot = cluster(nodes, pods, pending, workloads);
     let built = begun.elapsed();
     let input = Input {
         now: Timestamp::UNIX_EPOCH,
@@ -165,6 +166,7 @@ fn main() {
             "nodes": nodes,
             "pods": pods,
             "pending": pending,
+            "workloads": workloads,
             "groups": group_count,
             "kinds": group_count * OFFERINGS as usize,
             "snapshotMillis": built.as_secs_f64() * 1e3,

@@ -51,6 +51,18 @@ struct Chosen {
     times: u32,
 }
 
+struct Solution {
+    cost: Cost,
+    state: State,
+}
+
+impl Solution {
+    /// The better one; the first of equals.
+    fn min(self, other: Self) -> Self {
+        if other.cost < self.cost { other } else { self }
+    }
+}
+
 /// What a solution is judged by, in this order: less is better.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
@@ -73,6 +85,8 @@ enum Score {
 const SMALL: usize = 1 << 11;
 /// Classes × kinds up to which other first machines are tried at all.
 const LARGE: usize = 1 << 16;
+/// Classes × kinds up to which every order is tried.
+const HUGE: usize = 1 << 20;
 /// How many machines are chosen by looking ahead.
 const ROUNDS: usize = 6;
 /// How many machines are merged into one at most.
@@ -85,7 +99,17 @@ pub(super) struct Search<'a> {
     offers: Vec<Offer<'a>>,
     whole: Resources,
     /// Orders in which classes are put onto a machine: no single one packs well in every mix.
-    orders: Vec<Vec<usize>>,
+    orders: Vec<Order>,
+}
+
+/// How classes take turns on a machine.
+#[derive(PartialEq, Eq)]
+enum Order {
+    /// One after the other, as many of each as fit.
+    InTurn(Vec<usize>),
+    /// From both ends, pod by pod: what wants most CPU for its memory while more of the CPU is
+    /// free, what wants most memory while more of the memory is.
+    Balanced(Vec<usize>),
 }
 
 impl<'a> Search<'a> {
@@ -127,16 +151,36 @@ impl<'a> Search<'a> {
             return Vec::new();
         }
         let effort = self.offers.len() * self.classes.len();
-        let mut best = self.solve_in_order(0, effort, waiting, budget);
-        if effort <= LARGE {
-            for order in 1..self.orders.len() {
-                let other = self.solve_in_order(order, effort, waiting, budget);
-                if other.0 < best.0 {
-                    best = other;
-                }
-            }
+        // The first two orders are the best of the five in most mixes.
+        let orders = if effort <= HUGE {
+            self.orders.len()
+        } else {
+            self.orders.len().min(2)
+        };
+        let starts = (0..orders).map(|order| self.start(order, waiting, budget));
+        let plain = starts.map(|start| {
+            let by_price = self.judge(self.greedy(start.clone(), Score::Price), effort);
+            let by_work = self.judge(self.greedy(start.clone(), Score::Work), effort);
+            (by_price.min(by_work), start)
+        });
+        let mut solutions: Vec<(Solution, State)> = plain.collect();
+        solutions.sort_by(|a, b| a.0.cost.cmp(&b.0.cost));
+        // Looking ahead in every order pays, where it can be afforded.
+        let looked_at = match effort {
+            _ if effort <= SMALL => solutions.len(),
+            _ if effort <= LARGE => 1,
+            _ => 0,
+        };
+        for (solution, start) in solutions.iter_mut().take(looked_at) {
+            self.look_ahead(solution, start.clone(), effort);
         }
-        let (_, mut state) = best;
+        let best = solutions
+            .into_iter()
+            .map(|(solution, _)| solution)
+            .reduce(Solution::min);
+        let Some(Solution { mut state, .. }) = best else {
+            return Vec::new();
+        };
         self.merge(&mut state);
         state
             .chosen
@@ -149,15 +193,9 @@ impl<'a> Search<'a> {
             .collect()
     }
 
-    /// The best solution that puts classes onto machines in this order.
-    fn solve_in_order(
-        &self,
-        order: usize,
-        effort: usize,
-        waiting: &[u32],
-        budget: &Budget,
-    ) -> (Cost, State) {
-        let start = State {
+    /// Nothing bought yet; classes are put onto machines in this order.
+    fn start(&self, order: usize, waiting: &[u32], budget: &Budget) -> State {
+        State {
             order,
             remaining: waiting.to_vec(),
             budget: budget.clone(),
@@ -167,32 +205,31 @@ impl<'a> Search<'a> {
                 .map(|offer| Rc::new(self.fill(offer, order, waiting)))
                 .collect(),
             chosen: Vec::new(),
-        };
-        let judge = |mut state: State| {
-            if effort <= SMALL {
-                self.merge(&mut state);
-            }
-            (self.cost(&state), state)
-        };
-        let mut best = judge(self.greedy(start.clone(), Score::Price));
-        let by_work = judge(self.greedy(start.clone(), Score::Work));
-        if by_work.0 < best.0 {
-            best = by_work;
         }
-        if effort > LARGE {
-            return best;
+    }
+
+    fn judge(&self, mut state: State, effort: usize) -> Solution {
+        if effort <= SMALL {
+            self.merge(&mut state);
         }
+        Solution {
+            cost: self.cost(&state),
+            state,
+        }
+    }
+
+    /// Tries other first machines, and again after the best of them, as long as that gets better.
+    fn look_ahead(&self, best: &mut Solution, mut prefix: State, effort: usize) {
         let candidates = (LARGE / effort.max(1)).clamp(2, 64);
-        let mut prefix = start;
         for _ in 0..ROUNDS {
             let mut better: Option<State> = None;
             for offer in self.promising(&prefix, candidates) {
                 for once in [true, false] {
                     let mut first = prefix.clone();
                     self.take(&mut first, offer, once);
-                    let tried = judge(self.greedy(first.clone(), Score::Price));
-                    if tried.0 < best.0 {
-                        best = tried;
+                    let tried = self.judge(self.greedy(first.clone(), Score::Price), effort);
+                    if tried.cost < best.cost {
+                        *best = tried;
                         better = Some(first);
                     }
                 }
@@ -200,38 +237,67 @@ impl<'a> Search<'a> {
             let Some(next) = better else { break };
             prefix = next;
         }
-        best
     }
 
     /// What one machine takes of `remaining`.
     fn fill(&self, offer: &Offer<'_>, order: usize, remaining: &[u32]) -> Filled {
-        let node = &offer.of.node;
-        let mut requested = offer.of.requested.clone();
-        let mut sum = Resources::default();
         let mut filled = Filled {
             counts: Vec::new(),
             pods: 0,
             work: 0,
             waste: 0,
         };
-        for &index in &self.orders[order] {
-            let class = self.classes[index];
-            if remaining[index] == 0 || !offer.admits[index] {
-                continue;
+        let mut machine = Filling {
+            offer,
+            requested: offer.of.requested.clone(),
+        };
+        match &self.orders[order] {
+            Order::InTurn(order) => {
+                for &index in order {
+                    let count = machine.put(index, self.classes[index], remaining[index]);
+                    if count > 0 {
+                        filled.counts.push((index, count));
+                    }
+                }
             }
-            let count = scheduling::how_many(class, node, &requested, remaining[index]);
-            if count == 0 {
-                continue;
+            Order::Balanced(order) => {
+                filled.counts = self.fill_from_both_ends(&mut machine, order, remaining);
             }
-            let taken = Resources::sum([(&class.requests, count)]);
-            requested.add(&taken);
-            sum.add(&taken);
-            filled.pods += count;
-            filled.counts.push((index, count));
         }
+        filled.pods = filled.counts.iter().map(|(_, count)| count).sum();
+        let sum = Resources::sum(
+            filled
+                .counts
+                .iter()
+                .map(|(index, count)| (&self.classes[*index].requests, *count)),
+        );
         filled.work = sum.dominant_share(&self.whole).max(i64::from(filled.pods));
         filled.waste = self.waste(&offer.of.free(), &sum);
         filled
+    }
+
+    fn fill_from_both_ends(
+        &self,
+        machine: &mut Filling<'_, '_>,
+        order: &[usize],
+        remaining: &[u32],
+    ) -> Vec<(usize, u32)> {
+        let mut counts = vec![0_u32; self.classes.len()];
+        let mut ends = order;
+        while let (Some(&first), Some(&last)) = (ends.first(), ends.last()) {
+            let from_front = machine.has_more_cpu_than_memory();
+            let index = if from_front { first } else { last };
+            let most = u32::from(counts[index] < remaining[index]);
+            if machine.put(index, self.classes[index], most) > 0 {
+                counts[index] += 1;
+            } else if from_front {
+                ends = &ends[1..];
+            } else {
+                ends = &ends[..ends.len() - 1];
+            }
+        }
+        let indexed = counts.into_iter().enumerate();
+        indexed.filter(|(_, count)| *count > 0).collect()
     }
 
     fn waste(&self, free: &Resources, used: &Resources) -> i64 {
@@ -454,6 +520,38 @@ impl<'a> Search<'a> {
     }
 }
 
+/// A machine that is being filled.
+struct Filling<'a, 'b> {
+    offer: &'a Offer<'b>,
+    requested: Resources,
+}
+
+impl Filling<'_, '_> {
+    /// Puts as many pods as fit, at most `most`; how many.
+    fn put(&mut self, index: usize, class: &SchedulingClass, most: u32) -> u32 {
+        if most == 0 || !self.offer.admits[index] {
+            return 0;
+        }
+        let count = scheduling::how_many(class, &self.offer.of.node, &self.requested, most);
+        match count {
+            0 => {}
+            1 => self.requested.add(&class.requests),
+            _ => self
+                .requested
+                .add(&Resources::sum([(&class.requests, count)])),
+        }
+        count
+    }
+
+    fn has_more_cpu_than_memory(&self) -> bool {
+        let has = &self.offer.of.node.shape.allocatable;
+        let free = |has: i64, used: i64| i128::from(has) - i128::from(used);
+        // Free share of the CPU against free share of the memory.
+        free(has.cpu_milli, self.requested.cpu_milli) * i128::from(has.memory)
+            >= free(has.memory, self.requested.memory) * i128::from(has.cpu_milli)
+    }
+}
+
 /// A solution under way.
 #[derive(Clone)]
 struct State {
@@ -466,8 +564,9 @@ struct State {
     chosen: Vec<Chosen>,
 }
 
-/// As they come (by the largest share of any resource), by CPU, by memory, by both together.
-fn orders(classes: &[&Arc<SchedulingClass>], whole: &Resources) -> Vec<Vec<usize>> {
+/// As they come (by the largest share of any resource), by CPU, by memory, by both together, and
+/// from both ends of CPU against memory.
+fn orders(classes: &[&Arc<SchedulingClass>], whole: &Resources) -> Vec<Order> {
     let share = |amount: i64, whole: i64| {
         if whole <= 0 {
             0
@@ -482,12 +581,17 @@ fn orders(classes: &[&Arc<SchedulingClass>], whole: &Resources) -> Vec<Vec<usize
         order.sort_by_key(|&index| std::cmp::Reverse(key(classes[index])));
         order
     };
+    let ratio = |class: &SchedulingClass| cpu(class) * 1_000_000 / memory(class).max(1);
     let mut orders = vec![
-        (0..classes.len()).collect(),
-        by(&cpu),
-        by(&memory),
-        by(&|class| cpu(class) + memory(class)),
+        Order::InTurn((0..classes.len()).collect()),
+        Order::Balanced(by(&ratio)),
+        Order::InTurn(by(&cpu)),
+        Order::InTurn(by(&memory)),
+        Order::InTurn(by(&|class| cpu(class) + memory(class))),
     ];
     orders.dedup();
+    if classes.len() < 2 {
+        orders.truncate(1);
+    }
     orders
 }
