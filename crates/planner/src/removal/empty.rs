@@ -4,7 +4,7 @@
 //! once that has lasted for the whole stabilization window without a break, and is taken only when
 //! nothing forbids it. One removal at a time, over the whole cluster.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
 use model::{GroupKey, HourlyPrice, NodeName, PodKey};
@@ -125,6 +125,40 @@ impl Refusal {
             Self::GroupDeleting => "GroupDeleting",
             Self::GroupUnmanaged => "GroupUnmanaged",
             Self::TargetedDeleteUnsupported => "TargetedDeleteUnsupported",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotEmpty(pod) => write!(f, "pod {pod} is on it"),
+            Self::WindowNotOver { until } => {
+                write!(
+                    f,
+                    "it has not been empty for the whole window; not before {until}"
+                )
+            }
+            Self::AtMinimum { min_nodes } => {
+                write!(f, "its group keeps {min_nodes} Ready nodes (minNodes)")
+            }
+            Self::CooldownActive { until } => {
+                write!(f, "its group scaled a short while ago; not before {until}")
+            }
+            Self::NodeTooYoung { until } => {
+                write!(f, "it became Ready a short while ago; not before {until}")
+            }
+            Self::ScaleUpInProgress => f.write_str("machines of its group are on their way"),
+            Self::ScaleDownDisabled => f.write_str("scaleDownPolicy.enabled is false"),
+            Self::Protected { by } => write!(f, "it is protected by {by}"),
+            Self::StartupTaints(taint) => write!(f, "startup taint {taint} is still on it"),
+            Self::NominatedPod(pod) => write!(f, "pending pod {pod} is about to use it"),
+            Self::RemovalInProgress(other) => write!(f, "{other} is being removed"),
+            Self::GroupDeleting => f.write_str("its group is being deleted"),
+            Self::GroupUnmanaged => f.write_str("its group is not managed"),
+            Self::TargetedDeleteUnsupported => {
+                f.write_str("the cloud cannot delete a machine by its identity")
+            }
         }
     }
 }
@@ -260,10 +294,8 @@ fn refusals(input: &Input, candidate: &Candidate) -> Vec<Refusal> {
         refusals.push(Refusal::ScaleUpInProgress);
     }
     let until = |since: Timestamp, wait: Duration| {
-        since
-            .checked_add(wait)
-            .ok()
-            .filter(|until| *until > input.now)
+        // A wait beyond the end of time never ends; it must not count as over.
+        Some(since.checked_add(wait).unwrap_or(Timestamp::MAX)).filter(|until| *until > input.now)
     };
     if let Some(until) = group
         .last_scaled_at

@@ -4,4 +4,5 @@
 mod audit;
 mod lifecycle;
 mod price;
+mod removal;
 mod scale_up;
