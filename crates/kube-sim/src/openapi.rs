@@ -17,6 +17,9 @@ use crate::{
     registry::{KindInfo, Registry},
 };
 
+/// Clients ask with `@`, which is no legal media type; the answer names the legal one.
+const BINARY_TWO_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const BINARY_TWO: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
@@ -26,8 +29,9 @@ pub(crate) fn respond(registry: &Registry, path: &str, accept: &str) -> Option<R
     if path == "/openapi/v2" {
         return Some(if takes_json(accept) {
             json_answer(200, &version_two(registry))
+        } else if accept.contains(BINARY_TWO_ASKED) || accept.contains(BINARY_TWO) {
+            answer(200, BINARY_TWO, binary_two())
         } else {
-            // Clients that want the binary form go on without it.
             not_acceptable()
         });
     }
@@ -41,6 +45,20 @@ pub(crate) fn respond(registry: &Registry, path: &str, accept: &str) -> Option<R
     let wanted = document.trim_start_matches('/');
     let found = group_versions(registry).remove(wanted);
     Some(found.map_or_else(missing, |kinds| answer(200, "application/json", version_three(&kinds).to_string())))
+}
+
+/// The binary form of version 2, without paths and definitions: `kubectl` checks a `List` with
+/// it before sending its items, passes over kinds it does not define, and the server validates
+/// every item anyway.
+fn binary_two() -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| -> Vec<u8> {
+        // All lengths here are below 128, one byte each.
+        let mut out = vec![number << 3 | 2, bytes.len() as u8];
+        out.extend_from_slice(bytes);
+        out
+    };
+    let info = [field(1, b"Kubernetes"), field(2, VERSION.as_bytes())].concat();
+    [field(1, b"2.0"), field(2, &info), field(8, b"")].concat()
 }
 
 fn takes_json(accept: &str) -> bool {
@@ -389,9 +407,16 @@ mod tests {
     }
 
     #[test]
-    fn the_binary_form_is_refused() {
-        let accept = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-        let response = respond(&Registry::builtin(), "/openapi/v2", accept).unwrap();
-        assert_eq!(response.status(), 406);
+    fn forms_that_are_not_served_are_refused() {
+        for (path, accept, code) in [
+            ("/openapi/v2", BINARY_TWO, 200),
+            ("/openapi/v2", BINARY_TWO_ASKED, 200),
+            ("/openapi/v2", "text/html", 406),
+            ("/openapi/v3/api/v1", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf", 406),
+            ("/openapi/v3/api/v9", "application/json", 404),
+        ] {
+            let response = respond(&Registry::builtin(), path, accept).unwrap();
+            assert_eq!(response.status(), code, "{path} {accept}");
+        }
     }
 }
