@@ -66,6 +66,15 @@ impl Requirement {
         }
     }
 
+    /// Whether it has as many values as its operator takes (apimachinery `labels.NewRequirement`).
+    fn is_well_formed(&self) -> bool {
+        match self.operator {
+            Operator::In | Operator::NotIn => !self.values.is_empty(),
+            Operator::Exists | Operator::DoesNotExist => self.values.is_empty(),
+            Operator::Gt | Operator::Lt => self.values.len() == 1,
+        }
+    }
+
     /// `Gt` and `Lt` take exactly one integer and match only integers
     /// (apimachinery `labels.Requirement.Matches`).
     fn compare(&self, value: Option<&str>, by: impl Fn(i64, i64) -> bool) -> bool {
@@ -80,7 +89,7 @@ impl Requirement {
 }
 
 /// One term of a node selector: all its requirements must hold. A term without any matches
-/// nothing (`core/v1` NodeSelectorTerm).
+/// nothing (`core/v1` NodeSelectorTerm), nor does one with a requirement that makes no sense.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct NodeSelectorTerm {
     /// On the node's labels.
@@ -98,7 +107,7 @@ impl NodeSelectorTerm {
         }
         self.match_expressions
             .iter()
-            .all(|r| r.matches(labels.get(&*r.key).map(AsRef::as_ref)))
+            .all(|r| r.is_well_formed() && r.matches(labels.get(&*r.key).map(AsRef::as_ref)))
             && self.match_fields.iter().all(|r| {
                 // Fields take one value and the two set operators only (component-helpers
                 // nodeaffinity: anything else is a parse error, and the term never matches).
@@ -203,6 +212,26 @@ mod tests {
     #[test]
     fn an_empty_term_matches_nothing() {
         assert!(!NodeSelectorTerm::default().matches("n", &Labels::new()));
+    }
+
+    #[test]
+    fn a_term_with_a_requirement_that_makes_no_sense_matches_nothing() {
+        for (operator, values) in [
+            (Operator::In, &[][..]),
+            (Operator::NotIn, &[]),
+            (Operator::Exists, &["a"]),
+            (Operator::DoesNotExist, &["a"]),
+            (Operator::Gt, &["1", "2"]),
+            (Operator::Lt, &[]),
+        ] {
+            let term = NodeSelectorTerm {
+                match_expressions: vec![requirement(operator, values)],
+                ..NodeSelectorTerm::default()
+            };
+            for labels in [Labels::new(), Labels::from([("k".into(), "a".into())])] {
+                assert!(!term.matches("n", &labels), "{operator:?} {values:?}");
+            }
+        }
     }
 
     #[test]

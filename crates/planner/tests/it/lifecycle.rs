@@ -140,7 +140,8 @@ fn an_intent_found_without_an_answer_is_never_asked_for_again_before_the_quarant
 
 #[test]
 fn nothing_is_asked_for_while_something_forbids_it() {
-    let cases: [(fn(&mut Observation), &str); 6] = [
+    type Change = fn(&mut Observation);
+    let cases: [(Change, &str); 6] = [
         (|o| o.create.group_usable = false, "GroupUnusable"),
         (|o| o.create.backoff_until = Some(at(9999)), "BackingOff"),
         (|o| o.create.blocked = true, "PoolBlocked"),
