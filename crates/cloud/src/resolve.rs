@@ -37,6 +37,9 @@ pub struct OpenOperation {
     pub shape: Option<(u32, u64)>,
     /// The identity, where the cloud told it at once.
     pub instance: Option<InstanceId>,
+    /// The machine is meant to serve; else it would be deleted as soon as it is known. Machines are
+    /// interchangeable, so those that are meant to serve come first.
+    pub wanted: bool,
 }
 
 /// Judges every open operation of one scope against `observation`.
@@ -77,9 +80,10 @@ pub fn resolve(
         result.insert(operation.id.clone(), verdict);
     }
 
-    // Accepted requests first: theirs will come for certain; then the oldest.
+    // Those that are wanted first; then accepted ones, whose will come for certain; then the oldest.
     open.sort_by_key(|operation| {
         (
+            !operation.wanted,
             operation.state,
             operation.requested_at,
             operation.id.clone(),

@@ -129,6 +129,7 @@ pub struct Metrics {
     events: Family<EventLabels, Counter>,
     events_dropped: Counter,
     effects_refused: Counter,
+    unowned_machines: Gauge,
     leading: Gauge,
     index_rows: Family<KindLabels, Gauge>,
     informer_age: Family<KindLabels, Gauge>,
@@ -190,6 +191,7 @@ impl Metrics {
             events: Family::default(),
             events_dropped: Counter::default(),
             effects_refused: Counter::default(),
+            unowned_machines: Gauge::default(),
             leading: Gauge::default(),
             index_rows: Family::default(),
             informer_age: Family::default(),
@@ -230,6 +232,7 @@ impl Metrics {
         r.register("events_emitted", "Kubernetes Events written", self.events.clone());
         r.register("events_dropped", "Kubernetes Events not written because too many were waiting", self.events_dropped.clone());
         r.register("effects_refused", "Writes refused because this replica does not lead", self.effects_refused.clone());
+        r.register("unowned_machines", "Workers of our clusters that belong to no VPSieNode", self.unowned_machines.clone());
         r.register("leader", "1 while this replica leads", self.leading.clone());
         r.register("index_rows", "Objects in the cluster index", self.index_rows.clone());
         r.register("informer_age_seconds", "Time since the API server was last heard of a kind", self.informer_age.clone());
@@ -460,6 +463,12 @@ impl Metrics {
     /// A write was refused for want of leadership.
     pub fn effect_refused(&self) {
         self.effects_refused.inc();
+    }
+
+    /// How many workers belong to no VPSieNode.
+    pub fn unowned(&self, machines: usize) {
+        self.unowned_machines
+            .set(i64::try_from(machines).unwrap_or(i64::MAX));
     }
 
     /// Whether this replica leads.

@@ -292,6 +292,7 @@ async fn verdict_after(
     }
     let id = OperationId::new("contract-lost");
     let open = OpenOperation {
+        wanted: true,
         id: id.clone(),
         state: RequestState::Unknown,
         baseline,

@@ -39,6 +39,7 @@ fn instance(n: usize) -> Instance {
 
 fn operation(n: usize, state: RequestState) -> OpenOperation {
     OpenOperation {
+        wanted: true,
         id: OperationId::from(format!("operation-{n}")),
         state,
         baseline: BTreeSet::new(),
@@ -176,6 +177,7 @@ prop_compose! {
     ) -> OpenOperation {
         let state = if accepted { RequestState::Accepted } else { RequestState::Unknown };
         OpenOperation {
+            wanted: true,
             baseline: baseline.into_iter().map(id).collect(),
             requested_at: at(requested),
             shape,

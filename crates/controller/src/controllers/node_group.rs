@@ -1,21 +1,25 @@
 //! NodeGroups: finalizer, deletion, status. The status is computed whole and written only where it
 //! differs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use api::{
     Backoff, GroupNode, NodeGroup, NodeGroupStatus, VPSieNode,
     conditions::{self, node_group as types, seconds},
     labels,
 };
-use model::{DatacenterId, GroupKey, HourlyPrice};
+use model::{DatacenterId, GroupKey, HourlyPrice, InstanceId, InstancePhase, Role};
 use planner::lifecycle::{Phase, Record};
 use serde_json::json;
 
 use super::{
     groups::{Group, Problem},
     scale_up,
-    vpsie_node::read_record,
+    vpsie_node::{owned_instances, read_record},
 };
 use crate::{
     context::Context,
@@ -38,6 +42,7 @@ pub async fn run(ctx: &Context, effects: &Effects) {
     let mut defaults = ctx.defaults.clone();
     let mut told: BTreeMap<GroupKey, String> = BTreeMap::new();
     let mut counted = 0;
+    let mut unowned = BTreeSet::new();
     loop {
         changes.borrow_and_update();
         let groups = ctx.groups();
@@ -53,6 +58,7 @@ pub async fn run(ctx: &Context, effects: &Effects) {
         }
         told.retain(|key, _| groups.iter().any(|group| group.key == *key));
         let mut wait = RESYNC;
+        report_unowned(ctx, &groups, &mut unowned);
         for group in &groups {
             let begun = ctx.clock.monotonic();
             let outcome = reconcile(ctx, effects, group, &mut told).await;
@@ -188,6 +194,47 @@ fn report(ctx: &Context, group: &Group, told: &mut BTreeMap<GroupKey, String>) {
         }
         told.insert(group.key.clone(), text);
     }
+}
+
+/// Reports workers that belong to nobody, once each: made by hand, or by a request that came to
+/// nothing in the end. They cost money and are never touched.
+fn report_unowned(ctx: &Context, groups: &[Group], told: &mut BTreeSet<InstanceId>) {
+    let objects = ctx.state.vpsie_nodes();
+    let owned = owned_instances(&objects);
+    let awaiting = objects
+        .iter()
+        .any(|object| read_record(object).has_open_request());
+    let mut seen = BTreeSet::new();
+    for group in groups {
+        let Some(latest) = group
+            .scope
+            .as_ref()
+            .and_then(|scope| ctx.cloud.latest(scope))
+        else {
+            continue;
+        };
+        for instance in &latest.instances {
+            let foreign = instance.role == Role::Worker
+                && instance.phase != InstancePhase::Deleting
+                && !owned.contains(&instance.id);
+            // While a request is open it may still turn out to be ours.
+            if !foreign || !seen.insert(instance.id.clone()) || awaiting {
+                continue;
+            }
+            if told.insert(instance.id.clone()) {
+                ctx.events.normal(
+                    About::object(group.object.as_ref()),
+                    "UnownedMachine",
+                    format!(
+                        "worker {} ({}) belongs to no VPSieNode; it is left alone",
+                        instance.hostname, instance.id
+                    ),
+                );
+            }
+        }
+    }
+    ctx.metrics.unowned(seen.len());
+    told.retain(|id| seen.contains(id));
 }
 
 async fn write_status(

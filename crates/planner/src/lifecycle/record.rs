@@ -293,20 +293,31 @@ impl Record {
     /// A machine exists, or may: what bounds must count (requirement D4).
     #[must_use]
     pub fn may_be_billed(&self) -> bool {
-        if self
-            .removal
-            .as_ref()
-            .is_some_and(|removal| removal.step == RemovalStep::Gone)
-        {
+        if self.is_gone() {
             return false;
         }
         self.phase != Phase::Failed || self.machine.is_some() || self.has_open_request()
+    }
+
+    /// Whatever was bought for it is proven gone, or proven never to come: it claims nothing more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.removal
+            .as_ref()
+            .is_some_and(|removal| removal.step == RemovalStep::Gone)
+    }
+
+    /// The machine is meant to serve; else it would be deleted as soon as it is known.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.removal.is_none() && !self.deletion_requested && self.phase != Phase::Failed
     }
 
     /// A request was sent, or may have been, whose machine is not known yet.
     #[must_use]
     pub fn has_open_request(&self) -> bool {
         self.machine.is_none()
+            && !self.is_gone()
             && self
                 .creation
                 .as_ref()

@@ -333,7 +333,8 @@ mod tests {
             annotations: Map::new(),
             taints: vec![taint("theirs", "1")],
         };
-        apply(&mut present, &change(&wanted, &present, true).unwrap());
+        let patch = change(&wanted, &present, true).unwrap();
+        apply(&mut present, &patch);
         assert_eq!(
             change(&wanted, &present, false),
             None,
@@ -352,13 +353,15 @@ mod tests {
 
         present.labels.insert("tier".into(), "tampered".into());
         present.taints[1].value = Some("tampered".into());
-        apply(&mut present, &change(&wanted, &present, false).unwrap());
+        let patch = change(&wanted, &present, false).unwrap();
+        apply(&mut present, &patch);
         assert_eq!(present.labels["tier"], "web");
         assert_eq!(present.taints[1].value.as_deref(), Some("web"));
 
         wanted.labels.remove("old");
         wanted.taints.clear();
-        apply(&mut present, &change(&wanted, &present, false).unwrap());
+        let patch = change(&wanted, &present, false).unwrap();
+        apply(&mut present, &patch);
         assert!(!present.labels.contains_key("old"));
         assert_eq!(present.taints, [taint("theirs", "1")]);
         assert_eq!(present.labels["theirs"], "1");

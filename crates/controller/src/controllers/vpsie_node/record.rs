@@ -416,8 +416,10 @@ pub fn open_operations(
             }
             // Without a baseline nothing can be told apart: such a request adopts nothing.
             object.status.as_ref()?.creation.as_ref()?;
+            let wanted = record.is_wanted();
             let creation = record.creation?;
             Some(OpenOperation {
+                wanted,
                 id: OperationId::new(object.metadata.uid.as_deref()?),
                 state: match creation.state {
                     CreationState::Accepted => RequestState::Accepted,
