@@ -64,7 +64,9 @@ impl BaseUrl {
             Some("http") if loopback && allowed.loopback_http => {}
             _ => return Err(UrlError::NotHttps),
         }
-        let known = host == HOST
+        // The public API has one port; another one on its name would be somebody else's.
+        let public = host == HOST && matches!(uri.port_u16(), None | Some(443));
+        let known = public
             || allowed
                 .hosts
                 .iter()
@@ -145,6 +147,10 @@ mod tests {
                 UrlError::HostNotAllowed("169.254.169.254".into()),
             ),
             ("http://127.0.0.1:8080", UrlError::NotHttps),
+            (
+                "https://api.vpsie.com:8443",
+                UrlError::HostNotAllowed("api.vpsie.com".into()),
+            ),
             (
                 "https://10.0.0.1",
                 UrlError::HostNotAllowed("10.0.0.1".into()),

@@ -28,9 +28,37 @@ pub mod fuzzing {
         crate::wire::decode_all(bytes);
     }
 
-    /// Reads a base URL; must not panic on any input.
+    /// Reads a base URL.
+    ///
+    /// # Panics
+    /// When what is accepted points elsewhere than to the public API over TLS.
     pub fn base_url(text: &str) {
-        let _ = crate::base_url::BaseUrl::parse(text, &crate::base_url::Allowed::default());
+        let allowed = crate::base_url::Allowed::default();
+        if let Ok(base) = crate::base_url::BaseUrl::parse(text, &allowed) {
+            let url = base.join("/x");
+            let public = ["https://api.vpsie.com/", "https://api.vpsie.com:443/"];
+            assert!(public.iter().any(|start| url.starts_with(start)), "{url}");
+        }
+    }
+
+    /// Reads a Secret whose credentials all have the value `bytes`.
+    ///
+    /// # Panics
+    /// When what is shown of them, or of their refusal, repeats a value of twelve characters or
+    /// more.
+    pub fn credentials(bytes: &[u8]) {
+        let data = ["token", "clientId", "clientSecret"]
+            .map(|key| (key.to_owned(), bytes.to_vec()))
+            .into();
+        let allowed = crate::Allowed::default();
+        let read = crate::Credentials::from_secret(&data, crate::AuthMode::Auto, &allowed);
+        let shown = match &read {
+            Ok(credentials) => format!("{credentials:?}"),
+            Err(error) => error.to_string(),
+        };
+        let value = String::from_utf8_lossy(bytes);
+        // Short values may be words of ours.
+        assert!(value.trim().len() < 12 || !shown.contains(value.trim()));
     }
 }
 

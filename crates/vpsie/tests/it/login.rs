@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use cloud::{CloudProvider as _, CreateOutcome, ErrorClass, contract::Harness as _};
+use cloud::{
+    CloudProvider as _, CreateOutcome, ErrorClass,
+    contract::{Disturbance, Harness as _, Target},
+};
 use futures::future::join_all;
 use runtime::Clock;
 use vpsie_sim::{Config, Credentials as Accepted, Fault, LoginEncoding, LoginShape, Route};
@@ -161,6 +164,50 @@ async fn the_same_credentials_again_keep_the_token() {
     assert_eq!(cloud.asked(Route::Login), 1);
 }
 
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_log_line_carries_a_secret_even_if_the_cloud_repeats_it() {
+    for login in [Login::StaticToken, Login::Bearer, Login::Client] {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        let cloud = Cloud::new(quick(), login).await;
+        let (call, pool) = (a_call(), cloud.pool("101").await);
+        cloud.disturb(Target::Everything, Disturbance::EchoesCredentials, 6);
+        let outcome = cloud.provider.create(&call, &cloud.intent(&pool)).await;
+        let observed = cloud.observe().await;
+        tracing::info!(?outcome, ?observed, provider = ?cloud.provider, "all of it");
+        let same = credentials(&cloud.config, login);
+        tracing::info!(credentials = ?same, "the credentials");
+        drop(guard);
+        let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(logged.contains("the cloud refused or failed"), "{logged}");
+        assert!(logged.contains("[redacted]"));
+        for secret in cloud.secrets() {
+            assert!(!logged.contains(&secret), "{login:?}");
+        }
+        assert!(!logged.contains("Bearer "));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_ahead_is_measured_and_does_not_shorten_tokens() {
     let cloud = Cloud::new(quick(), Login::Client).await;
@@ -172,5 +219,4 @@ async fn a_clock_that_is_ahead_is_measured_and_does_not_shorten_tokens() {
     cloud.clock.sleep(Duration::from_mins(54)).await;
     cloud.provider.health(&call).await.unwrap();
     assert_eq!(cloud.asked(Route::Login), 1);
-    let _ = cloud.scope();
 }

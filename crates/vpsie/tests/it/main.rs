@@ -5,6 +5,7 @@
 
 mod contract;
 mod harness;
+mod hostile;
 mod login;
 mod network;
 mod pace;

@@ -137,6 +137,45 @@ async fn business_refusals_do_not_open_the_breaker() {
     assert!(cloud.reports.breaker.lock().unwrap().is_empty());
 }
 
+/// Retries draw on randomness, calls overlap, answers are late: what the cloud saw of it.
+async fn a_disorderly_minute() -> Vec<String> {
+    let cloud = Cloud::new(quick(), Login::Client).await;
+    let pool = cloud.pool("101").await;
+    let late = Fault::Slow {
+        by: Duration::from_secs(3),
+        after_commit: true,
+    };
+    for (fault, times) in [
+        (Fault::Html500, 3),
+        (late, 9),
+        (Fault::ResetBeforeCommit, 2),
+    ] {
+        cloud.strike(Match::Reads, fault, times);
+    }
+    let intents: Vec<_> = (0..4).map(|_| cloud.intent(&pool)).collect();
+    let (call, impatient) = (
+        call_within(Duration::from_mins(1)),
+        call_within(Duration::from_secs(5)),
+    );
+    let creates = join_all(
+        intents
+            .iter()
+            .map(|intent| cloud.provider.create(&call, intent)),
+    );
+    let reads = join_all((0..6).map(|_| cloud.observe()));
+    let others = join_all((0..6).map(|_| cloud.provider.health(&impatient)));
+    let _ = tokio::join!(creates, reads, others);
+    cloud.clock.sleep(Duration::from_mins(1)).await;
+    cloud.sim.trace()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_requests_at_the_same_moments() {
+    let first = a_disorderly_minute().await;
+    assert!(first.len() > 20);
+    assert_eq!(first, a_disorderly_minute().await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_create_that_could_not_be_sent_in_time_is_refused_and_not_unknown() {
     let cloud = Cloud::new(quick(), Login::StaticToken).await;
