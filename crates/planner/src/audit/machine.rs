@@ -50,12 +50,18 @@ pub(super) fn kept_off(class: &SchedulingClass, group: &Group) -> Option<&'stati
 fn is_plain(class: &SchedulingClass) -> bool {
     let plain =
         |r: &Requirement| !OWN.contains(&&*r.key) && r.key.as_ref() != "kubernetes.io/hostname";
+    // A requirement with too many or too few values makes its term match nothing.
+    let sensible = |r: &Requirement| match r.operator {
+        Operator::Exists | Operator::DoesNotExist => r.values.is_empty(),
+        Operator::In | Operator::NotIn => !r.values.is_empty(),
+        Operator::Gt | Operator::Lt => r.values.len() == 1,
+    };
+    let terms = || class.required_terms.iter().flatten();
     class.node_selector.iter().all(plain)
-        && class
-            .required_terms
-            .iter()
-            .flatten()
-            .all(|term| term.match_fields.is_empty() && term.match_expressions.iter().all(plain))
+        && terms().all(|term| term.match_fields.is_empty())
+        && terms()
+            .flat_map(|term| &term.match_expressions)
+            .all(|r| plain(r) && sensible(r))
 }
 
 fn repelled(class: &SchedulingClass, taint: &Taint) -> bool {

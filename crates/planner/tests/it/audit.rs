@@ -169,6 +169,41 @@ fn a_pod_that_stopped_waiting_buys_nothing() {
     assert!(found.iter().all(|v| matches!(v, Violation::NotPending(_))));
 }
 
+#[test]
+fn a_daemon_set_is_counted_only_where_it_runs_for_certain() {
+    // The machines are full: a DaemonSet pod more, and the plan would be refused.
+    let asks = |key: &str, operator, values: &[&str]| {
+        let mut class = class(100, 64);
+        class.required_terms = Some(vec![NodeSelectorTerm {
+            match_expressions: vec![Requirement {
+                key: key.into(),
+                operator,
+                values: values.iter().map(|value| Arc::from(*value)).collect(),
+            }],
+            ..NodeSelectorTerm::default()
+        }]);
+        class
+    };
+    for class in [
+        asks("tier", Operator::NotIn, &[]),
+        asks("tier", Operator::Exists, &[]),
+        asks("kubernetes.io/os", Operator::In, &["windows"]),
+        asks("node.kubernetes.io/instance-type", Operator::In, &["large"]),
+        asks("kubernetes.io/hostname", Operator::DoesNotExist, &[]),
+    ] {
+        assert_eq!(
+            violations(|input, _| input.daemon_sets = vec![Arc::new(class.clone())]),
+            [],
+            "{class:?}"
+        );
+    }
+    let everywhere = asks("tier", Operator::DoesNotExist, &[]);
+    assert_ne!(
+        violations(|input, _| input.daemon_sets = vec![Arc::new(everywhere)]),
+        []
+    );
+}
+
 const KEYS: [&str; 6] = [
     "tier",
     "rank",
