@@ -102,18 +102,12 @@ impl World {
             random.fork("vpsie-sim"),
             tasks.clone(),
         );
-        let clusters = &config.cloud.clusters;
-        let cluster = config
-            .cluster
-            .clone()
-            .or_else(|| clusters.first().map(|cluster| cluster.identifier.clone()))
-            .unwrap_or_default();
         let world = Self {
             writer: Writer::new(kube.client(PEOPLE, "default")),
             kube,
             cloud,
             clock,
-            cluster,
+            cluster: cluster_of(&config),
             view: Shared::default(),
             changed: Arc::new(watch::Sender::new(0)),
         };
@@ -228,30 +222,14 @@ impl World {
             play("node-lifecycle", judge, news, &self.clock, tasks);
         }
         if actors.kubelet {
-            let (orders, news) = observer.listen(&[Kind::Node, Kind::Pod]);
-            let kubelet = Kubelet::new(
-                client("kubelet"),
-                clock(),
-                stream("kubelet"),
-                config.kubelet.clone(),
+            kubelets(
+                &mut observer,
+                self.kube.client("kubelet", "default"),
+                &self.cloud,
+                config,
+                random,
+                tasks,
             );
-            for (number, node) in config.nodes.iter().enumerate() {
-                // The receiver is right here.
-                let _ = orders.send(Change::Order(static_node(node, number, &config.machines)));
-            }
-            play("kubelet", kubelet, news, &self.clock, tasks);
-            if actors.machines {
-                let events = self.cloud.subscribe();
-                let mut present = self.cloud.machines();
-                present.retain(|machine| machine.phase == Phase::Running);
-                let machines = Machines {
-                    cluster: self.cluster.clone(),
-                    config: config.machines.clone(),
-                    kubelet: orders,
-                    clock: clock(),
-                };
-                machines.play(present, events, tasks);
-            }
         }
         observer.start(tasks);
     }
@@ -462,6 +440,67 @@ impl World {
             )),
         }
     }
+}
+
+/// Plays the kubelets and the machines that join, around any API server: the same actors as in a
+/// [`World`], for use with a real control plane. Of `config` it follows the cluster, the static
+/// nodes, the kubelets and the machines.
+pub fn play_kubelets(
+    client: &Client,
+    cloud: &VpsieSim,
+    config: &WorldConfig,
+    clock: &Clock,
+    random: &Randomness,
+    tasks: &Tasks,
+) {
+    let mut observer = Observer::new(client.clone(), clock.clone(), random.fork("observer"));
+    kubelets(&mut observer, client.clone(), cloud, config, random, tasks);
+    observer.start(tasks);
+}
+
+fn kubelets(
+    observer: &mut Observer,
+    client: Client,
+    cloud: &VpsieSim,
+    config: &WorldConfig,
+    random: &Randomness,
+    tasks: &Tasks,
+) {
+    let clock = observer.clock.clone();
+    let (orders, news) = observer.listen(&[Kind::Node, Kind::Pod]);
+    for (number, node) in config.nodes.iter().enumerate() {
+        // The receiver is right here.
+        let _ = orders.send(Change::Order(static_node(node, number, &config.machines)));
+    }
+    let kubelet = Kubelet::new(
+        Writer::new(client),
+        clock.clone(),
+        random.fork("kubelet"),
+        config.kubelet.clone(),
+    );
+    play("kubelet", kubelet, news, &clock, tasks);
+    if config.actors.machines {
+        let events = cloud.subscribe();
+        let mut present = cloud.machines();
+        present.retain(|machine| machine.phase == Phase::Running);
+        let machines = Machines {
+            cluster: cluster_of(config),
+            config: config.machines.clone(),
+            kubelet: orders,
+            clock,
+        };
+        machines.play(present, events, tasks);
+    }
+}
+
+/// The cloud's cluster that the world's Kubernetes runs on.
+fn cluster_of(config: &WorldConfig) -> String {
+    let first = config.cloud.clusters.first();
+    config
+        .cluster
+        .clone()
+        .or_else(|| first.map(|cluster| cluster.identifier.clone()))
+        .unwrap_or_default()
 }
 
 fn refused(verb: &'static str, object: &Value, source: kube::Error) -> WorldError {

@@ -29,16 +29,19 @@ use crate::{
 
 const NAME: &str = "default-scheduler";
 
-/// A node and what is left of it.
+/// A node and what is left of it. Pods may be known before their node is.
 #[derive(Default)]
 struct Room {
     name: String,
+    /// The node exists.
+    exists: bool,
     labels: Labels,
     taints: Vec<Taint>,
     unschedulable: bool,
     allocatable: Amounts,
     used: Amounts,
     ports: BTreeMap<(String, i64), u32>,
+    pods: usize,
 }
 
 impl Room {
@@ -78,7 +81,6 @@ pub(crate) struct Scheduler {
     rooms: BTreeMap<String, Room>,
     by_room: BTreeSet<(Reverse<i128>, String)>,
     placed: BTreeMap<Key, Placed>,
-    /// Pods of nodes that are not known (yet), by node.
     waiting: BTreeMap<Key, Waiting>,
     untried: BTreeSet<Turn>,
     classes: BTreeMap<String, u32>,
@@ -124,70 +126,56 @@ impl Scheduler {
     fn node(&mut self, seen: &Seen<Node>, now: Duration) {
         let node = seen.object();
         let name = node.key().name;
-        if let Seen::Gone(_) = seen {
-            if let Some(room) = self.rooms.remove(&name) {
-                self.by_room.remove(&room.rank());
-                // The verdicts count nodes.
-                self.gained_room(now);
-            }
-            return;
-        }
         let allocatable = node
             .status
             .allocatable
             .iter()
             .filter_map(|(name, value)| Some((name.clone(), amounts::thousandths(value)?)))
             .collect();
-        let (used, ports) = match self.rooms.remove(&name) {
-            Some(room) => {
-                self.by_room.remove(&room.rank());
-                let same = room.labels == *node.labels()
-                    && room.taints == node.spec.taints
-                    && room.unschedulable == node.spec.unschedulable
-                    && room.allocatable == allocatable;
-                if same {
-                    self.by_room.insert(room.rank());
-                    self.rooms.insert(name, room);
-                    return;
-                }
-                (room.used, room.ports)
+        let room = self.rooms.entry(name.clone()).or_default();
+        let rank = room.rank();
+        if let Seen::Gone(_) = seen {
+            room.exists = false;
+            self.by_room.remove(&rank);
+            if room.pods == 0 {
+                self.rooms.remove(&name);
             }
-            None => self.occupied(&name),
-        };
-        let room = Room {
-            name: name.clone(),
-            labels: node.labels().clone(),
-            taints: node.spec.taints.clone(),
-            unschedulable: node.spec.unschedulable,
-            allocatable,
-            used,
-            ports,
-        };
-        self.by_room.insert(room.rank());
-        self.rooms.insert(name, room);
+            // The verdicts count nodes.
+            self.gained_room(now);
+            return;
+        }
+        let same = room.exists
+            && room.labels == *node.labels()
+            && room.taints == node.spec.taints
+            && room.unschedulable == node.spec.unschedulable
+            && room.allocatable == allocatable;
+        if same {
+            return; // a heartbeat
+        }
+        room.name = name;
+        room.exists = true;
+        room.labels.clone_from(node.labels());
+        room.taints.clone_from(&node.spec.taints);
+        room.unschedulable = node.spec.unschedulable;
+        room.allocatable = allocatable;
+        let now_ranked = room.rank();
+        self.by_room.remove(&rank);
+        self.by_room.insert(now_ranked);
         self.gained_room(now);
     }
 
-    /// What the pods that are already known to be on a node take of it.
-    fn occupied(&self, node: &str) -> (Amounts, BTreeMap<(String, i64), u32>) {
-        let (mut used, mut ports) = (Amounts::new(), BTreeMap::new());
-        for placed in self.placed.values().filter(|placed| placed.node == node) {
-            amounts::add(&mut used, &placed.requests);
-            for port in &placed.ports {
-                *ports.entry(port.clone()).or_default() += 1;
-            }
-        }
-        (used, ports)
-    }
-
     fn place(&mut self, key: Key, placed: Placed) {
-        if let Some(room) = self.rooms.get_mut(&placed.node) {
-            self.by_room.remove(&room.rank());
-            amounts::add(&mut room.used, &placed.requests);
-            for port in &placed.ports {
-                *room.ports.entry(port.clone()).or_default() += 1;
-            }
-            self.by_room.insert(room.rank());
+        let room = self.rooms.entry(placed.node.clone()).or_default();
+        let rank = room.rank();
+        amounts::add(&mut room.used, &placed.requests);
+        for port in &placed.ports {
+            *room.ports.entry(port.clone()).or_default() += 1;
+        }
+        room.pods += 1;
+        if room.exists {
+            let ranked = room.rank();
+            self.by_room.remove(&rank);
+            self.by_room.insert(ranked);
         }
         self.placed.insert(key, placed);
     }
@@ -198,7 +186,7 @@ impl Scheduler {
             return false;
         };
         if let Some(room) = self.rooms.get_mut(&placed.node) {
-            self.by_room.remove(&room.rank());
+            let rank = room.rank();
             amounts::subtract(&mut room.used, &placed.requests);
             for port in &placed.ports {
                 if let Some(count) = room.ports.get_mut(port) {
@@ -208,7 +196,14 @@ impl Scheduler {
                     }
                 }
             }
-            self.by_room.insert(room.rank());
+            room.pods -= 1;
+            if room.exists {
+                let ranked = room.rank();
+                self.by_room.remove(&rank);
+                self.by_room.insert(ranked);
+            } else if room.pods == 0 {
+                self.rooms.remove(&placed.node);
+            }
         }
         true
     }
@@ -323,11 +318,11 @@ impl Scheduler {
     }
 
     fn verdict(&self, pod: &Pod, requests: &Amounts, ports: &[(String, i64)]) -> String {
-        if self.rooms.is_empty() {
+        if self.by_room.is_empty() {
             return "no nodes available to schedule pods".to_owned();
         }
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for room in self.rooms.values() {
+        for room in self.rooms.values().filter(|room| room.exists) {
             for obstacle in obstacles(room, pod, requests, ports) {
                 *counts.entry(obstacle).or_default() += 1;
             }
@@ -339,7 +334,7 @@ impl Scheduler {
         reasons.sort();
         format!(
             "0/{} nodes are available: {}.",
-            self.rooms.len(),
+            self.by_room.len(),
             reasons.join(", ")
         )
     }

@@ -9,6 +9,7 @@
 
 mod actors;
 mod determinism;
+mod load;
 mod scenarios;
 mod stories;
 
