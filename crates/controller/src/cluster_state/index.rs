@@ -261,8 +261,8 @@ impl Index {
         std::mem::take(&mut self.unschedulable_changed)
     }
 
-    pub(super) fn note_node(&mut self, view: views::NodeView) -> bool {
-        let mut row = NodeRow::of(&view);
+    pub(super) fn note_node(&mut self, view: &views::NodeView) -> bool {
+        let mut row = NodeRow::of(view);
         if self.nodes_gone.contains(row.uid().as_str()) {
             return false;
         }

@@ -119,7 +119,7 @@ impl<K: Resource<DynamicType = ()> + Debug> Objects<K> {
                         stamp: self.generation,
                         version: 0,
                         uid: meta.uid.unwrap_or_default(),
-                        object: Err(invalid.error.to_string()),
+                        object: Err(invalid.error.clone()),
                     },
                 );
                 true

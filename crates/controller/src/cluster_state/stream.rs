@@ -282,7 +282,7 @@ impl Apply<views::NodeView> for OfNodes {
         index.begin(Kind::Nodes);
     }
     fn put(self, index: &mut Index, object: views::NodeView) -> bool {
-        index.note_node(object)
+        index.note_node(&object)
     }
     fn remove(self, index: &mut Index, object: views::NodeView) -> bool {
         index.remove_node(&object)

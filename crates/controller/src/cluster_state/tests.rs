@@ -296,27 +296,27 @@ fn view(value: Value) -> NodeView {
 #[test]
 fn a_heartbeat_is_no_news_but_its_version_is_kept() {
     let mut index = Index::default();
-    assert!(index.note_node(view(node("a", 1, json!({})))));
+    assert!(index.note_node(&view(node("a", 1, json!({})))));
     let beat = json!({"status": {"conditions": [{"type": "Ready", "status": "True",
         "lastTransitionTime": "2026-01-01T00:00:00Z", "lastHeartbeatTime": "2026-01-01T00:05:00Z"}]}});
-    assert!(!index.note_node(view(node("a", 2, beat))));
+    assert!(!index.note_node(&view(node("a", 2, beat))));
     let row = index.node(&NodeName::new("a")).unwrap();
     assert_eq!(row.resource_version, "2");
     let tainted = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
-    assert!(index.note_node(view(node("a", 3, tainted))));
+    assert!(index.note_node(&view(node("a", 3, tainted))));
 }
 
 #[test]
 fn an_older_version_of_a_node_is_ignored_and_another_identity_replaces() {
     let mut index = Index::default();
     let cordoned = json!({"spec": {"unschedulable": true}});
-    index.note_node(NodeView::from(of::<KubeNode>(node("a", 9, cordoned))));
-    assert!(!index.note_node(view(node("a", 8, json!({})))));
+    index.note_node(&NodeView::from(of::<KubeNode>(node("a", 9, cordoned))));
+    assert!(!index.note_node(&view(node("a", 8, json!({})))));
     let name = NodeName::new("a");
     assert!(index.node(&name).unwrap().node.shape.unschedulable);
 
     let anew = json!({"metadata": {"uid": "another"}});
-    assert!(index.note_node(view(node("a", 3, anew))));
+    assert!(index.note_node(&view(node("a", 3, anew))));
     assert_eq!(index.node(&name).unwrap().uid().as_str(), "another");
 }
 
@@ -324,9 +324,9 @@ fn an_older_version_of_a_node_is_ignored_and_another_identity_replaces() {
 fn the_late_answer_of_a_write_does_not_bring_a_deleted_node_back() {
     let mut index = Index::default();
     let object = node("a", 1, json!({}));
-    index.note_node(view(object.clone()));
+    index.note_node(&view(object.clone()));
     assert!(index.remove_node(&view(object)));
-    assert!(!index.note_node(view(node("a", 2, json!({})))));
+    assert!(!index.note_node(&view(node("a", 2, json!({})))));
     assert_eq!(index.rows(Kind::Nodes), 0);
 }
 
@@ -346,8 +346,8 @@ fn a_node_without_capacity_or_with_an_unreadable_one_is_kept_and_takes_nothing()
 #[test]
 fn nodes_whose_names_differ_only_by_case_are_two_rows() {
     let mut index = Index::default();
-    index.note_node(view(node("worker-1", 1, json!({}))));
-    index.note_node(view(node("Worker-1", 2, json!({}))));
+    index.note_node(&view(node("worker-1", 1, json!({}))));
+    index.note_node(&view(node("Worker-1", 2, json!({}))));
     assert_eq!(index.nodes().len(), 2);
 }
 
@@ -483,7 +483,7 @@ fn the_index_of_30_000_pods_on_1_000_nodes_takes_less_than_25_mib() {
         }
         let name = format!("hel-kubernetes-worker-{number:04}");
         let own = json!({"metadata": {"labels": labels}});
-        index.note_node(view(node(&name, number + 1, own)));
+        index.note_node(&view(node(&name, number + 1, own)));
     }
     let nodes = resident();
     for number in 0..30_000 {

@@ -42,6 +42,7 @@ pub(super) struct PodSpecView {
     resources: Option<RequirementsView>,
     priority: Option<i32>,
     topology_spread_constraints: Option<Vec<SpreadView>>,
+    #[allow(clippy::zero_sized_map_values)] // the values are skipped, not held
     volumes: Option<Vec<BTreeMap<String, IgnoredAny>>>,
     resource_claims: Option<Vec<IgnoredAny>>,
     pub(super) host_network: Option<bool>,
@@ -75,6 +76,7 @@ struct SpreadView {
 
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
+#[allow(clippy::struct_field_names)] // the API's names
 struct AffinityView {
     node_affinity: Option<NodeAffinityView>,
     pod_affinity: Option<PodAffinityView>,

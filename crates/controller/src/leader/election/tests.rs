@@ -172,11 +172,11 @@ impl World {
         let begun = self.local(who, write.begun);
         let candidate = &mut self.candidates[who];
         // A request is given up after three seconds, and with it its answer.
-        if candidate.life != write.life || local - begun > Duration::from_secs(3) {
+        if candidate.life != write.life || local.saturating_sub(begun) > Duration::from_secs(3) {
             return Ok(());
         }
         let (epoch, until) = candidate.election.succeeded(begun, write.record);
-        let lasts = (until - begun).as_millis() as u64 * 1000 / candidate.rate;
+        let lasts = until.saturating_sub(begun).as_millis() as u64 * 1000 / candidate.rate;
         candidate.valid_until = write.begun + lasts;
         let life = candidate.life;
         if *self.terms.entry(epoch).or_insert((who, life)) != (who, life) {
