@@ -579,3 +579,19 @@ fn unanswered(kind: Kind, error: &TransportError) -> Verdict {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_as_they_are_and_as_they_were_encoded() {
+        let (id, secret): (SecretString, SecretString) = ("a+b".into(), "a+b/c=".into());
+        let words = "got a+b/c= and clientId=a%2Bb&clientSecret=a%2Bb%2Fc%3D, not b/c";
+        assert_eq!(
+            mask(words, &[&id, &secret]),
+            "got [redacted] and clientId=[redacted]&clientSecret=[redacted], not b/c"
+        );
+        assert_eq!(mask("nothing to hide", &[&"".into()]), "nothing to hide");
+    }
+}

@@ -111,6 +111,17 @@ async fn a_token_that_is_refused_again_after_its_renewal_is_an_auth_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_whose_token_ended_together_share_one_renewal() {
+    let cloud = Cloud::new(quick(), Login::Client).await;
+    let call = a_call();
+    cloud.provider.health(&call).await.unwrap();
+    cloud.sim.expire_tokens();
+    let answers = join_all((0..20).map(|_| cloud.provider.health(&call))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(cloud.asked(Route::Login), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn refused_credentials_do_not_cause_a_storm_of_logins() {
     let cloud = Cloud::new(quick(), Login::Client).await;
     cloud.sim.revoke_credentials();

@@ -10,3 +10,4 @@ mod login;
 mod network;
 mod pace;
 mod quirks;
+mod scripted;
