@@ -97,7 +97,8 @@ impl Server {
                 }
             }
             Work::Owners(storage, key) => {
-                if let Some(target) = self.lock().target(storage, key) {
+                let target = self.lock().target(storage, key);
+                if let Some(target) = target {
                     self.release_or_delete(&target);
                 }
             }

@@ -93,7 +93,8 @@ pub(crate) fn fill(kind: &KindInfo, object: &mut Value) {
         }
         ("", "Secret") => set_default(map_mut(object), "type", json!("Opaque")),
         ("", "Node") => node(object),
-        ("", "Namespace") => {
+        // Finalizing empties the list; filling it again would keep the namespace for ever.
+        ("", "Namespace") if !crate::object::is_deleting(object) => {
             let map = map_mut(object);
             set_default(map, "status", json!({"phase": "Active"}));
             let spec = crate::object::child_mut(map, "spec");

@@ -178,19 +178,21 @@ impl Server {
             }
             return Err(ApiError::no_such_resource());
         };
-        let served = match info.subresource.as_str() {
+        let sub = info.subresource.as_str();
+        let known = match sub {
+            "" => true,
+            "status" => kind.status,
+            "scale" => kind.scale.is_some(),
+            other => kind.subresources.iter().any(|known| known == other),
+        };
+        if !known {
+            return Err(ApiError::no_such_resource());
+        }
+        let served = match sub {
             "" => kind.verbs.iter().any(|verb| verb == info.verb),
-            "status" => kind.status && matches!(info.verb, "get" | "update" | "patch"),
-            "scale" => kind.scale.is_some() && matches!(info.verb, "get" | "update" | "patch"),
-            "finalize" => {
-                kind.subresources.iter().any(|sub| sub == "finalize") && info.verb == "update"
-            }
-            sub => {
-                if !kind.subresources.iter().any(|known| known == sub) {
-                    return Err(ApiError::no_such_resource());
-                }
-                info.verb == "create"
-            }
+            "status" | "scale" => matches!(info.verb, "get" | "update" | "patch"),
+            "finalize" => info.verb == "update",
+            _ => info.verb == "create",
         };
         if !served {
             return Err(ApiError::method_not_allowed());
@@ -817,9 +819,8 @@ pub(crate) fn header_text<'a>(request: &'a Request<Bytes>, name: &header::Header
 fn parse_body(request: &Request<Bytes>) -> ApiResult<Value> {
     let content_type = header_text(request, &header::CONTENT_TYPE);
     if content_type.contains("protobuf") {
-        return Err(ApiError::unsupported_media(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
-        ));
+        return crate::protobuf::decode(request.body())
+            .map_err(|error| ApiError::unsupported_media(error.to_string()));
     }
     match serde_json::from_slice(request.body()) {
         Ok(value) => Ok(value),
