@@ -23,6 +23,7 @@ mod names;
 mod object;
 pub mod openapi;
 mod patch;
+mod protobuf;
 pub mod registry;
 mod represent;
 mod request;
