@@ -10,6 +10,7 @@ use super::{Choice, Group, Input, template};
 use crate::reason::GroupRefusal;
 
 /// A kind of machine.
+#[derive(Clone)]
 pub(super) struct Kind {
     /// Index into the input's groups.
     pub(super) group: usize,

@@ -88,7 +88,7 @@ impl<'a> Packing<'a> {
 
     pub(super) fn place(&mut self, pending: &[Arc<Pod>], report: &mut Report) {
         let mut queues = queues(pending, &self.whole);
-        self.room.fill(&mut queues, report);
+        self.room.fill(&mut queues, &self.whole, report);
         queues.retain(|queue| !queue.pods.is_empty());
         self.buy(&mut queues, report);
         for queue in queues.iter().filter(|queue| !queue.pods.is_empty()) {
@@ -107,16 +107,13 @@ impl<'a> Packing<'a> {
             .filter(|&kind| self.budget.left(self.kinds[kind].group) > 0)
             .filter(|&kind| self.barred(&self.kinds[kind], false).is_none())
             .collect();
-        let waiting: Vec<u32> = queues
-            .iter()
-            .map(|queue| u32::try_from(queue.pods.len()).unwrap_or(u32::MAX))
-            .collect();
+        let waiting: Vec<u32> = queues.iter().map(Queue::waiting).collect();
         let classes: Vec<Arc<SchedulingClass>> = queues
             .iter()
             .map(|queue| Arc::clone(&queue.class))
             .collect();
         let steps = Search::new(classes.iter().collect(), &self.kinds, &buyable, &self.whole)
-            .solve(&waiting, &self.budget);
+            .buy(&waiting, &self.budget);
 
         let mut placed = vec![0_u32; classes.len()];
         let mut by_kind: BTreeMap<usize, Vec<(&Resources, u32)>> = BTreeMap::new();

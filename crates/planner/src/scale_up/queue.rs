@@ -13,6 +13,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// How many wait.
+    pub(super) fn waiting(&self) -> u32 {
+        u32::try_from(self.pods.len()).unwrap_or(u32::MAX)
+    }
+
     /// Takes the first `count`, or as many as there are.
     pub(super) fn take(&mut self, count: u32) -> Vec<PodKey> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);

@@ -146,11 +146,108 @@ impl<'a> Search<'a> {
     }
 
     /// What to buy for `waiting` pods of each class.
-    pub(super) fn solve(&self, waiting: &[u32], budget: &Budget) -> Vec<Step> {
-        if self.offers.is_empty() {
+    ///
+    /// A plan is made again before its machines serve, and then only their kinds are known. A
+    /// solution whose pods would not find their places again is not taken: one machine too many
+    /// would follow. The plain greedy ones always do, step by step.
+    pub(super) fn buy(&self, waiting: &[u32], budget: &Budget) -> Vec<Step> {
+        let Some(best) = self.best(waiting, budget) else {
             return Vec::new();
+        };
+        if self.is_found_again(&best, waiting) {
+            return self.steps(&best.state);
         }
-        let effort = self.offers.len() * self.classes.len();
+        let plain = (0..self.orders.len())
+            .flat_map(|order| [(order, Score::Price), (order, Score::Work)])
+            .map(|(order, score)| {
+                let state = self.greedy(self.start(order, waiting, budget), score);
+                Solution {
+                    cost: self.cost(&state),
+                    state,
+                }
+            })
+            .reduce(Solution::min);
+        plain.map_or_else(Vec::new, |plain| self.steps(&plain.state))
+    }
+
+    /// Which of the machines that come anyway take what; each kind's group is its own limit.
+    pub(super) fn fill_coming(&self, waiting: &[u32], budget: &Budget) -> Vec<Step> {
+        self.any(waiting, budget, 0)
+            .map_or_else(Vec::new, |found| self.steps(&found.state))
+    }
+
+    /// Whether as many pods find a place when nothing but the kinds of the machines is known.
+    fn is_found_again(&self, solution: &Solution, waiting: &[u32]) -> bool {
+        let mut kinds: Vec<Kind> = Vec::new();
+        let mut limits: Vec<u32> = Vec::new();
+        for (offer, count) in &solution.cost.names {
+            let mut kind = self.offers[*offer].of.clone();
+            kind.group = kinds.len();
+            kinds.push(kind);
+            limits.push(*count);
+        }
+        let budget = Budget {
+            groups: limits,
+            cluster: u32::MAX,
+        };
+        let all: Vec<usize> = (0..kinds.len()).collect();
+        Search::new(self.classes.clone(), &kinds, &all, &self.whole)
+            .any(waiting, &budget, solution.cost.left)
+            .is_none_or(|again| again.cost.left <= solution.cost.left)
+    }
+
+    fn steps(&self, state: &State) -> Vec<Step> {
+        state
+            .chosen
+            .iter()
+            .map(|chosen| Step {
+                kind: self.offers[chosen.offer].kind,
+                counts: chosen.filled.counts.clone(),
+                times: chosen.times,
+            })
+            .collect()
+    }
+
+    /// A solution that leaves at most `enough`, the first one found; else the one that leaves
+    /// least. Cost does not matter.
+    fn any(&self, waiting: &[u32], budget: &Budget, enough: u32) -> Option<Solution> {
+        let mut least: Option<Solution> = None;
+        for order in 0..self.orders.len() {
+            let start = self.start(order, waiting, budget);
+            for score in [Score::Price, Score::Work] {
+                let state = self.greedy(start.clone(), score);
+                let cost = self.cost(&state);
+                let found = Solution { cost, state };
+                if found.cost.left <= enough {
+                    return Some(found);
+                }
+                least = Some(match least {
+                    Some(least) => least.min(found),
+                    None => found,
+                });
+            }
+        }
+        let searched = self.search(waiting, budget, self.effort().max(LARGE))?;
+        Some(match least {
+            Some(least) => least.min(searched),
+            None => searched,
+        })
+    }
+
+    /// The best solution.
+    fn best(&self, waiting: &[u32], budget: &Budget) -> Option<Solution> {
+        self.search(waiting, budget, self.effort())
+    }
+
+    /// The size of the question.
+    fn effort(&self) -> usize {
+        self.offers.len() * self.classes.len()
+    }
+
+    fn search(&self, waiting: &[u32], budget: &Budget, effort: usize) -> Option<Solution> {
+        if self.offers.is_empty() || self.classes.is_empty() {
+            return None;
+        }
         // The first two orders are the best of the five in most mixes.
         let orders = if effort <= HUGE {
             self.orders.len()
@@ -178,19 +275,12 @@ impl<'a> Search<'a> {
             .into_iter()
             .map(|(solution, _)| solution)
             .reduce(Solution::min);
-        let Some(Solution { mut state, .. }) = best else {
-            return Vec::new();
-        };
+        let mut state = best?.state;
         self.merge(&mut state);
-        state
-            .chosen
-            .iter()
-            .map(|chosen| Step {
-                kind: self.offers[chosen.offer].kind,
-                counts: chosen.filled.counts.clone(),
-                times: chosen.times,
-            })
-            .collect()
+        Some(Solution {
+            cost: self.cost(&state),
+            state,
+        })
     }
 
     /// Nothing bought yet; classes are put onto machines in this order.

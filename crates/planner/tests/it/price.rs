@@ -2,7 +2,7 @@
 
 use planner::{
     audit,
-    scale_up::{Input, Placement, plan},
+    scale_up::{InFlight, Input, Placement, plan},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use rust_decimal::Decimal;
@@ -185,4 +185,45 @@ fn an_offering_without_a_price_is_the_last_resort_and_leaves_the_bound_open() {
     // The large one must be bought; what fits beside is free.
     assert_eq!(bought, [("o1", 1, false)]);
     assert_eq!(report.price_bound, None);
+}
+
+/// The machines of the plan, on their way: nothing of them is known but their kind.
+fn bought(input: &Input) -> Input {
+    let (plan, _) = plan(input);
+    let mut after = input.clone();
+    for create in &plan.create {
+        let group = after
+            .groups
+            .iter_mut()
+            .find(|group| group.key == create.group)
+            .unwrap();
+        for _ in 0..create.count {
+            group.in_flight.push(InFlight {
+                machine: format!("m-{:03}", (group.existing * 37) % 101),
+                offering: create.offering.clone(),
+                node: None,
+            });
+            group.existing += 1;
+            group.serving += 1;
+        }
+        group.in_flight.sort_by(|a, b| a.machine.cmp(&b.machine));
+    }
+    after
+}
+
+#[test]
+fn what_is_on_its_way_is_not_bought_again() {
+    let mut runner = TestRunner::deterministic();
+    let mut again = 0;
+    for most in [4, 8, 16, 40] {
+        for _ in 0..200 {
+            let offerings = catalogue().new_tree(&mut runner).unwrap().current();
+            let asks = asks(most).new_tree(&mut runner).unwrap().current();
+            let after = bought(&backlog(&offerings, &asks));
+            if plan(&after).0.machines() > 0 {
+                again += 1;
+            }
+        }
+    }
+    assert_eq!(again, 0, "of 800 backlogs were bought for twice");
 }
