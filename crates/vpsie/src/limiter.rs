@@ -165,4 +165,26 @@ mod tests {
         limiter.refused(Some(Duration::from_secs(1 << 40)));
         assert_eq!(limiter.acquire(Priority::Write).await, LONGEST_PENALTY);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_halves_the_limit_which_grows_back_slowly() {
+        let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, 1.0);
+        let limiter = Limiter::new(clock.clone(), 100);
+        let at_once = async || {
+            let now = clock.monotonic();
+            let mut count = 0;
+            while limiter.try_acquire(Priority::Write).is_none() {
+                count += 1;
+            }
+            assert_eq!(clock.monotonic(), now);
+            count
+        };
+        limiter.refused(Some(Duration::from_secs(1)));
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(at_once().await, 50);
+        clock.sleep(Duration::from_mins(4)).await;
+        assert_eq!(at_once().await, 74);
+        clock.sleep(Duration::from_mins(10)).await;
+        assert_eq!(at_once().await, 100);
+    }
 }
