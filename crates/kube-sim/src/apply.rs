@@ -320,13 +320,12 @@ fn merge_value(kind: &KindInfo, path: &mut Vec<String>, live: &mut Value, applie
                     .collect();
                 let mut list = live.as_array().cloned().unwrap_or_default();
                 for (step, item) in steps {
-                    match known.iter().position(|id| *id == step) {
-                        Some(found) => merge_value(kind, path, &mut list[found], item),
-                        None => {
-                            let mut fresh = json!({});
-                            merge_value(kind, path, &mut fresh, item);
-                            list.push(fresh);
-                        }
+                    if let Some(found) = known.iter().position(|id| *id == step) {
+                        merge_value(kind, path, &mut list[found], item);
+                    } else {
+                        let mut fresh = json!({});
+                        merge_value(kind, path, &mut fresh, item);
+                        list.push(fresh);
                     }
                 }
                 *live = Value::Array(list);

@@ -305,8 +305,8 @@ fn walk(
                     Some(previous) => {
                         let mut inner = (FieldSet::default(), FieldSet::default());
                         walk(kind, path, previous, value, &mut inner.0, &mut inner.1);
-                        attach(changed, &step, inner.0);
-                        attach(removed, &step, inner.1);
+                        attach(changed, &step, &inner.0);
+                        attach(removed, &step, &inner.1);
                     }
                     None => changed
                         .children
@@ -337,19 +337,16 @@ fn walk(
                 return;
             }
             for (step, value) in &new_items {
-                match old_items.iter().find(|(id, _)| id == step) {
-                    Some((_, previous)) => {
-                        let mut inner = (FieldSet::default(), FieldSet::default());
-                        walk(kind, path, previous, value, &mut inner.0, &mut inner.1);
-                        attach(changed, step, inner.0);
-                        attach(removed, step, inner.1);
-                    }
-                    None => {
-                        let child = changed.children.entry(step.clone()).or_default();
-                        child.own = true;
-                        if value.is_object() {
-                            child.add_value(kind, path, value, true);
-                        }
+                if let Some((_, previous)) = old_items.iter().find(|(id, _)| id == step) {
+                    let mut inner = (FieldSet::default(), FieldSet::default());
+                    walk(kind, path, previous, value, &mut inner.0, &mut inner.1);
+                    attach(changed, step, &inner.0);
+                    attach(removed, step, &inner.1);
+                } else {
+                    let child = changed.children.entry(step.clone()).or_default();
+                    child.own = true;
+                    if value.is_object() {
+                        child.add_value(kind, path, value, true);
                     }
                 }
             }
@@ -367,12 +364,12 @@ fn walk(
     }
 }
 
-fn attach(set: &mut FieldSet, step: &str, inner: FieldSet) {
+fn attach(set: &mut FieldSet, step: &str, inner: &FieldSet) {
     if !inner.is_empty() {
         set.children
             .entry(step.to_owned())
             .or_default()
-            .unite(&inner);
+            .unite(inner);
     }
 }
 

@@ -182,7 +182,7 @@ impl Form {
     }
 
     /// The object of a bookmark.
-    pub(crate) fn bookmark(self, kind: &KindInfo, metadata: Value) -> Value {
+    pub(crate) fn bookmark(self, kind: &KindInfo, metadata: &Value) -> Value {
         match self {
             Self::Object => {
                 json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})

@@ -441,7 +441,7 @@ impl Server {
             // Kubernetes draws between 30 and 60 minutes.
             _ => self
                 .random
-                .between(Duration::from_mins(30), Duration::from_mins(60)),
+                .between(Duration::from_mins(30), Duration::from_hours(1)),
         };
         let watch = Watch {
             server: Arc::clone(self),
@@ -531,7 +531,7 @@ impl Server {
                 name,
                 &parse_body(request)?,
             ),
-            ("update" | "patch", "scale") => self.scale(&mut store, &ctx, info, kind, request),
+            ("update" | "patch", "scale") => Self::scale(&mut store, &ctx, info, kind, request),
             ("update", _) => {
                 let body = incoming(kind, parse_body(request)?)?;
                 write::update(
@@ -544,7 +544,7 @@ impl Server {
                     Ownership::Tracked,
                 )
             }
-            ("patch", _) => self.patch(&mut store, &ctx, info, kind, request),
+            ("patch", _) => Self::patch(&mut store, &ctx, info, kind, request),
             ("delete", "") => {
                 let options = delete_options(info, request)?;
                 write::delete(&mut store, &ctx, kind, namespace, name, &options)
@@ -558,7 +558,6 @@ impl Server {
     }
 
     fn scale(
-        &self,
         store: &mut Store,
         ctx: &WriteContext<'_>,
         info: &RequestInfo,
@@ -620,7 +619,6 @@ impl Server {
     }
 
     fn patch(
-        &self,
         store: &mut Store,
         ctx: &WriteContext<'_>,
         info: &RequestInfo,
@@ -630,7 +628,7 @@ impl Server {
         let patch_type = PatchType::parse(header_text(request, &header::CONTENT_TYPE))?;
         let (namespace, name) = (info.namespace.as_str(), info.name.as_str());
         if patch_type == PatchType::Apply {
-            return self.apply(store, ctx, info, kind, request);
+            return Self::apply(store, ctx, info, kind, request);
         }
         let stored = store
             .get(kind, namespace, name)
@@ -654,7 +652,6 @@ impl Server {
     }
 
     fn apply(
-        &self,
         store: &mut Store,
         ctx: &WriteContext<'_>,
         info: &RequestInfo,

@@ -148,7 +148,7 @@ impl Watch {
         if end_of_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = self.form.bookmark(&self.kind, metadata);
+        let object = self.form.bookmark(&self.kind, &metadata);
         line_of("BOOKMARK", &object)
     }
 
@@ -298,16 +298,14 @@ impl Cursor {
         let (events, now) = {
             let store = self.watch.server.lock();
             let storage = &self.watch.kind.storage;
-            match store.events_after(storage, self.rv) {
-                Some(events) => (events, store.rv),
-                None => {
-                    let oldest = store
-                        .resources
-                        .get(storage)
-                        .map_or(0, |resource| resource.compacted);
-                    return Some(Err(ApiError::too_old(self.rv, oldest + 1)));
-                }
-            }
+            let Some(events) = store.events_after(storage, self.rv) else {
+                let oldest = store
+                    .resources
+                    .get(storage)
+                    .map_or(0, |resource| resource.compacted);
+                return Some(Err(ApiError::too_old(self.rv, oldest + 1)));
+            };
+            (events, store.rv)
         };
         self.rv = self.rv.max(now);
         let mut lines: Vec<Bytes> = events

@@ -86,18 +86,20 @@ pub(crate) enum Ownership {
 
 /// Kinds whose `metadata.generation` counts changes of what is wanted.
 fn counts_generation(kind: &KindInfo) -> bool {
-    !kind.builtin
-        || matches!(
-            (kind.group.as_str(), kind.kind.as_str()),
-            (
-                "apps",
-                "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet"
-            ) | (
-                "batch" | "policy" | "apiextensions.k8s.io" | "discovery.k8s.io",
-                _
-            ) | ("admissionregistration.k8s.io" | "scheduling.k8s.io", _)
-                | ("", "Pod" | "ReplicationController")
-        )
+    if !kind.builtin {
+        return true;
+    }
+    match kind.group.as_str() {
+        "" => matches!(kind.kind.as_str(), "Pod" | "ReplicationController"),
+        "apps" => kind.kind != "ControllerRevision",
+        "batch"
+        | "policy"
+        | "apiextensions.k8s.io"
+        | "discovery.k8s.io"
+        | "admissionregistration.k8s.io"
+        | "scheduling.k8s.io" => true,
+        _ => false,
+    }
 }
 
 /// Kinds whose update must name the resourceVersion it is based on.

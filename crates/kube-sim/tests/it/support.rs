@@ -39,7 +39,11 @@ impl Cluster {
             "APPLY" | "MERGE" | "JSON" | "STRATEGIC" => "PATCH",
             other => other,
         };
-        let bytes = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let bytes = if body.is_null() {
+            Bytes::new()
+        } else {
+            Bytes::from(body.to_string())
+        };
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -67,7 +71,10 @@ impl Cluster {
     /// The request must succeed.
     pub(crate) fn ok(&self, method: &str, path: &str, body: &Value) -> Value {
         let (code, answer) = self.call(method, path, body);
-        assert!((200..300).contains(&code), "{method} {path}: {code} {answer}");
+        assert!(
+            (200..300).contains(&code),
+            "{method} {path}: {code} {answer}"
+        );
         answer
     }
 
@@ -128,9 +135,17 @@ pub(crate) fn widget(name: &str, size: i64) -> Value {
 
 pub(crate) fn running(cluster: &Cluster, name: &str, ready: bool) {
     cluster.ok("POST", PODS, &pod(name));
-    cluster.ok("POST", &format!("{PODS}/{name}/binding"), &json!({
+    cluster.ok(
+        "POST",
+        &format!("{PODS}/{name}/binding"),
+        &json!({
         "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
-        "target": {"kind": "Node", "name": "n1"}}));
-    cluster.ok("MERGE", &format!("{PODS}/{name}/status"), &json!({"status": {"phase": "Running",
-        "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}}));
+        "target": {"kind": "Node", "name": "n1"}}),
+    );
+    cluster.ok(
+        "MERGE",
+        &format!("{PODS}/{name}/status"),
+        &json!({"status": {"phase": "Running",
+        "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}}),
+    );
 }
