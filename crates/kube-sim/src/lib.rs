@@ -194,7 +194,7 @@ impl KubeSim {
         let meta = meta_mut(&mut object);
         meta.entry("uid").or_insert(json!(uid));
         meta.entry("creationTimestamp").or_insert(json!(now));
-        if !kind.builtin {
+        if write::counts_generation(&kind) {
             meta.entry("generation").or_insert(json!(1));
         }
         if definitions::is_definition(&kind) {

@@ -85,7 +85,7 @@ pub(crate) enum Ownership {
 }
 
 /// Kinds whose `metadata.generation` counts changes of what is wanted.
-fn counts_generation(kind: &KindInfo) -> bool {
+pub(crate) fn counts_generation(kind: &KindInfo) -> bool {
     if !kind.builtin {
         return true;
     }
