@@ -115,6 +115,15 @@ pub struct RunArgs {
     /// The Lease's namespace.
     #[arg(long, default_value = "kube-system")]
     pub leader_election_namespace: String,
+    /// A lease that is not renewed for so long is free.
+    #[arg(long, default_value = "15s", value_parser = duration)]
+    pub leader_election_lease_duration: Duration,
+    /// A leader that cannot renew for so long stops; shorter than the lease's duration.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub leader_election_renew_deadline: Duration,
+    /// How often leaders renew and candidates look.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub leader_election_retry_period: Duration,
     /// Accepted for compatibility: loops follow changes and need no period.
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub sync_period: Duration,
@@ -243,6 +252,9 @@ impl RunArgs {
                 self.metrics_addr
             ));
         }
+        self.election_times()
+            .validate()
+            .map_err(|error| format!("--leader-election-*: {error}"))?;
         if self.namespaces.iter().any(String::is_empty) {
             return Err("--namespaces holds an empty name".into());
         }
@@ -258,6 +270,16 @@ impl RunArgs {
             );
         }
         Ok(())
+    }
+
+    /// The times of the election.
+    #[must_use]
+    pub fn election_times(&self) -> controller::leader::election::Times {
+        controller::leader::election::Times {
+            lease_duration: self.leader_election_lease_duration,
+            renew_deadline: self.leader_election_renew_deadline,
+            retry_period: self.leader_election_retry_period,
+        }
     }
 
     /// The settings of the loops.

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use model::ClusterId;
 use runtime::Clock;
-use tokio::sync::watch;
+use runtime::watch;
 use vpsie::{Allowed, AuthMode, Credentials, CredentialsError, Vpsie};
 
 use crate::args::{self, RunArgs};

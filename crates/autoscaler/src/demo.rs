@@ -46,7 +46,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub keep: bool,
     /// How many times faster than real time.
-    #[arg(long, default_value_t = 30.0, value_parser = speed)]
+    #[arg(long, default_value_t = 40.0, value_parser = speed)]
     pub speed: f64,
     /// The seed of everything random; the scenario's where absent.
     #[arg(long)]
@@ -129,27 +129,35 @@ async fn run(args: &DemoArgs) -> Result<Verdict, String> {
     serve(&world, &tasks, kube_listener, cloud_listener);
     let kubeconfig = write_kubeconfig(kube_port)?;
 
-    let run_args = product_args(&kubeconfig)?;
+    let run_args = product_args(&kubeconfig, args.speed)?;
     if args.logs {
         logs::install(&run_args);
     }
-    let client = wire::client(&run_args).await?;
     let transport = vpsie::ReqwestTransport::new()
         .map_err(|error| format!("the HTTP client could not be built: {error}"))?;
+    let seams = Seams {
+        clock: clock.clone(),
+        random: random.fork("product"),
+        client: wire::client(&run_args).await?,
+        transport: Arc::new(transport),
+    };
     let (metrics, metrics_port) = listen().await?;
     let (health, _) = listen().await?;
-    let replica = Replica::start(
-        &run_args,
-        Seams {
-            clock: clock.clone(),
-            random: random.fork("product"),
-            client,
-            transport: Arc::new(transport),
-        },
-        Some((metrics, health)),
-    );
+    let mut replica = Replica::start(&run_args, seams.clone(), Some((metrics, health)));
 
-    let verdict = tell(args, &world, &scenario, &tasks).await;
+    let story = tell(args, &world, &scenario, &tasks);
+    tokio::pin!(story);
+    let verdict = loop {
+        tokio::select! {
+            biased;
+            verdict = &mut story => break verdict,
+            // As the kubelet would: a process that lost its lease is started again.
+            () = replica.lost() => {
+                replica.stop().await;
+                replica = Replica::start(&run_args, seams.clone(), None);
+            }
+        }
+    };
     match args.output {
         Output::Json => println!("{}", serde_json::to_string(&verdict).unwrap_or_default()),
         Output::Text => plain::verdict(&verdict),
@@ -200,7 +208,10 @@ fn furnish_secret(scenario: &mut Scenario, cloud_port: u16) {
     let cloud = &scenario.world.cloud;
     let secret = scenario.world.secret.get_or_insert_with(|| {
         let credentials = &cloud.credentials;
-        let cluster = cloud.clusters.first().map(|cluster| cluster.identifier.clone());
+        let cluster = cloud
+            .clusters
+            .first()
+            .map(|cluster| cluster.identifier.clone());
         [
             ("clientId", credentials.client_id.clone()),
             ("clientSecret", credentials.client_secret.clone()),
@@ -228,14 +239,23 @@ fn write_kubeconfig(port: u16) -> Result<PathBuf, String> {
 }
 
 /// The product's own command line, as a user would write it against this world.
-fn product_args(kubeconfig: &Path) -> Result<RunArgs, String> {
+///
+/// Its election times are those of `run` in real time: on a busy machine a lease that ran out in a
+/// thirtieth of a second would be lost for no reason of the product's.
+fn product_args(kubeconfig: &Path, speed: f64) -> Result<RunArgs, String> {
+    let real = |seconds: f64| format!("{}s", (seconds * speed).ceil());
     let flags = [
         "vpsie-autoscaler".to_owned(),
         format!("--kubeconfig={}", kubeconfig.display()),
         "--vpsie-allow-loopback-http".to_owned(),
         "--joining-timeout=4m".to_owned(),
+        format!("--leader-election-lease-duration={}", real(15.0)),
+        format!("--leader-election-renew-deadline={}", real(10.0)),
+        format!("--leader-election-retry-period={}", real(2.0)),
     ];
-    let mut args = Args::try_parse_from(flags).map_err(|error| error.to_string())?.run;
+    let mut args = Args::try_parse_from(flags)
+        .map_err(|error| error.to_string())?
+        .run;
     args.log_format = LogFormat::Console;
     args.log_level = LogLevel::Info;
     Ok(args)
@@ -249,7 +269,11 @@ async fn tell(args: &DemoArgs, world: &World, scenario: &Scenario, tasks: &Tasks
     let quiet = args.output == Output::Json;
     let title = scenario.name.clone();
     tasks.spawn("show", async move {
-        let mut screen = if terminal { screen::Screen::open() } else { None };
+        let mut screen = if terminal {
+            screen::Screen::open()
+        } else {
+            None
+        };
         let mut lines = plain::Lines::default();
         while let Some(progress) = receiver.recv().await {
             match &mut screen {

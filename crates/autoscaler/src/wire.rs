@@ -15,8 +15,9 @@ use controller::{
 };
 use kube::Client;
 use model::ClusterId;
+use runtime::watch;
 use runtime::{Clock, Randomness, Tasks};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 use vpsie::{Transport, Vpsie};
 
 use crate::{
@@ -119,7 +120,7 @@ impl Replica {
                 namespace: args.leader_election_namespace.clone(),
                 name: args.leader_election_id.clone(),
                 identity: identity.clone(),
-                times: leader::election::Times::default(),
+                times: args.election_times(),
             },
         );
         let leadership = leader.subscribe();

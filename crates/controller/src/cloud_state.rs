@@ -14,8 +14,9 @@ use cloud::{Call, Catalogue, CloudError, CloudProvider, ErrorClass, Permit, Scop
 use futures::future::join_all;
 use jiff::Timestamp;
 use model::{DatacenterId, InstanceId, Observation};
+use runtime::watch;
 use runtime::{Clock, Randomness};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// How often the cloud is looked at.
 #[derive(Clone, Debug)]

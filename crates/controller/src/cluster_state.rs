@@ -23,8 +23,8 @@ use std::{
 use api::{NodeGroup, VPSieNode};
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use model::{ClusterSnapshot, GroupKey, NodeName, Pod, SchedulingClass};
+use runtime::watch;
 use runtime::{Clock, Randomness, Tasks};
-use tokio::sync::watch;
 
 pub use heard::Kind;
 use index::Index;

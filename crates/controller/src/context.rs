@@ -77,7 +77,7 @@ pub struct Context {
     /// Events.
     pub events: Events,
     /// What the Secret and the flags say of the cloud; follows the Secret.
-    pub defaults: tokio::sync::watch::Receiver<Defaults>,
+    pub defaults: runtime::watch::Receiver<Defaults>,
     /// Held while a machine is given to an object.
     pub binding: tokio::sync::Mutex<()>,
     /// Held while a pool is made.
@@ -108,7 +108,7 @@ impl Context {
         options: Options,
         metrics: Metrics,
         events: Events,
-        defaults: tokio::sync::watch::Receiver<Defaults>,
+        defaults: runtime::watch::Receiver<Defaults>,
     ) -> Self {
         Self {
             state,

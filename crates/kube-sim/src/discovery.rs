@@ -22,16 +22,29 @@ pub(crate) fn respond(registry: &Registry, path: &str, accept: &str) -> Option<R
         [] => json_answer(200, &root(registry)),
         ["version"] => json_answer(200, &version()),
         ["healthz" | "livez" | "readyz", ..] => answer(200, "text/plain; charset=utf-8", "ok"),
-        ["api"] => groups_or(registry, accept, true, &json!({
-            "kind": "APIVersions", "versions": ["v1"],
-            "serverAddressByClientCIDRs": [],
-        })),
-        ["apis"] => groups_or(registry, accept, false, &json!({
-            "kind": "APIGroupList", "apiVersion": "v1",
-            "groups": named_groups(registry).iter()
-                .map(|(group, versions)| api_group(group, versions)).collect::<Vec<_>>(),
-        })),
-        ["apis", group] => match named_groups(registry).iter().find(|(name, _)| name == group) {
+        ["api"] => groups_or(
+            registry,
+            accept,
+            true,
+            &json!({
+                "kind": "APIVersions", "versions": ["v1"],
+                "serverAddressByClientCIDRs": [],
+            }),
+        ),
+        ["apis"] => groups_or(
+            registry,
+            accept,
+            false,
+            &json!({
+                "kind": "APIGroupList", "apiVersion": "v1",
+                "groups": named_groups(registry).iter()
+                    .map(|(group, versions)| api_group(group, versions)).collect::<Vec<_>>(),
+            }),
+        ),
+        ["apis", group] => match named_groups(registry)
+            .iter()
+            .find(|(name, _)| name == group)
+        {
             Some((group, versions)) => {
                 let mut body = api_group(group, versions);
                 body["kind"] = "APIGroup".into();
@@ -77,9 +90,20 @@ fn root(registry: &Registry) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
     for (group, versions) in named_groups(registry) {
         paths.push(format!("/apis/{group}"));
-        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        paths.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
     }
-    for path in ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] {
+    for path in [
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ] {
         paths.push(path.to_owned());
     }
     json!({"paths": paths})
@@ -88,7 +112,9 @@ fn root(registry: &Registry) -> Value {
 /// The rank of a version in a list: stable before beta before alpha, higher before lower.
 fn rank(version: &str) -> (u8, std::cmp::Reverse<(u64, u64)>, String) {
     let parsed = version.strip_prefix('v').and_then(|text| {
-        let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let at = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let major: u64 = text[..at].parse().ok()?;
         let tail = &text[at..];
         if tail.is_empty() {
@@ -102,9 +128,7 @@ fn rank(version: &str) -> (u8, std::cmp::Reverse<(u64, u64)>, String) {
         Some((stage, major, minor.parse().ok()?))
     });
     match parsed {
-        Some((stage, major, minor)) => {
-            (stage, std::cmp::Reverse((major, minor)), String::new())
-        }
+        Some((stage, major, minor)) => (stage, std::cmp::Reverse((major, minor)), String::new()),
         None => (3, std::cmp::Reverse((0, 0)), version.to_owned()),
     }
 }
@@ -123,7 +147,8 @@ fn named_groups(registry: &Registry) -> Vec<(&str, Vec<&str>)> {
 }
 
 fn api_group(group: &str, versions: &[&str]) -> Value {
-    let entry = |version: &str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
+    let entry =
+        |version: &str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
     json!({
         "name": group,
         "versions": versions.iter().map(|version| entry(version)).collect::<Vec<_>>(),
@@ -133,7 +158,11 @@ fn api_group(group: &str, versions: &[&str]) -> Value {
 
 /// A subresource: name, the kind of its body (group, version, kind; empty for the parent's),
 /// verbs.
-type Sub = (String, (&'static str, &'static str, &'static str), &'static [&'static str]);
+type Sub = (
+    String,
+    (&'static str, &'static str, &'static str),
+    &'static [&'static str],
+);
 
 fn subresources(kind: &KindInfo) -> Vec<Sub> {
     const CHANGE: &[&str] = &["get", "patch", "update"];
@@ -207,7 +236,9 @@ fn aggregated(accept: &str) -> Option<&'static str> {
         let parts: Vec<&str> = form.split(';').map(str::trim).collect();
         if parts.contains(&"as=APIGroupDiscoveryList") && parts.contains(&"g=apidiscovery.k8s.io") {
             for version in ["v2", "v2beta1"] {
-                if parts.contains(&format!("v={version}").as_str()) && parts[0] == "application/json" {
+                if parts.contains(&format!("v={version}").as_str())
+                    && parts[0] == "application/json"
+                {
                     return Some(version);
                 }
             }
@@ -224,7 +255,11 @@ fn groups_or(registry: &Registry, accept: &str, core: bool, legacy: &Value) -> R
         Some(form) => {
             let content_type =
                 format!("application/json;g=apidiscovery.k8s.io;v={form};as=APIGroupDiscoveryList");
-            answer(200, &content_type, group_discovery(registry, core, form).to_string())
+            answer(
+                200,
+                &content_type,
+                group_discovery(registry, core, form).to_string(),
+            )
         }
     };
     response
@@ -301,7 +336,10 @@ mod tests {
 
     fn get(path: &str, accept: &str) -> (u16, String, Value) {
         let response = respond(&Registry::builtin(), path, accept).unwrap();
-        let content_type = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let content_type = response.headers()[header::CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let body = serde_json::from_slice(response.body()).unwrap_or_default();
         (response.status().as_u16(), content_type, body)
     }
@@ -317,7 +355,11 @@ mod tests {
         assert_eq!(find("nodes")["namespaced"], json!(false));
         let (_, _, body) = get("/apis/apps/v1", "");
         let list = body["resources"].as_array().unwrap();
-        assert!(list.iter().any(|entry| entry["name"] == "deployments/scale" && entry["group"] == "autoscaling"));
+        assert!(
+            list.iter().any(
+                |entry| entry["name"] == "deployments/scale" && entry["group"] == "autoscaling"
+            )
+        );
         assert_eq!(get("/apis/nothing.example/v1", "").0, 404);
     }
 
@@ -326,9 +368,18 @@ mod tests {
         let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
         let (_, content_type, body) = get("/apis", accept);
         assert!(content_type.contains("v=v2;as=APIGroupDiscoveryList"));
-        assert!(body["items"].as_array().unwrap().iter().any(|group| group["metadata"]["name"] == "apps"));
+        assert!(
+            body["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|group| group["metadata"]["name"] == "apps")
+        );
         let (_, content_type, body) = get("/apis", "application/json");
-        assert_eq!((content_type.as_str(), &body["kind"]), ("application/json", &json!("APIGroupList")));
+        assert_eq!(
+            (content_type.as_str(), &body["kind"]),
+            ("application/json", &json!("APIGroupList"))
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use runtime::Randomness;
-use tokio::sync::watch;
+use runtime::watch;
 
 use crate::{error::ApiError, request::RequestInfo};
 

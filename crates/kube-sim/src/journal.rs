@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use runtime::watch;
 
 /// One request the server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -44,7 +44,9 @@ pub(crate) fn respond(registry: &Registry, path: &str, accept: &str) -> Option<R
     }
     let wanted = document.trim_start_matches('/');
     let found = group_versions(registry).remove(wanted);
-    Some(found.map_or_else(missing, |kinds| answer(200, "application/json", version_three(&kinds).to_string())))
+    Some(found.map_or_else(missing, |kinds| {
+        answer(200, "application/json", version_three(&kinds).to_string())
+    }))
 }
 
 /// The binary form of version 2, without paths and definitions: `kubectl` checks a `List` with
@@ -145,10 +147,16 @@ fn schemas(kind: &KindInfo, base: &str, out: &mut Map<String, Value>) {
         })
     });
     let envelope = [
-        ("apiVersion", json!({"type": "string", "description":
-            "APIVersion defines the versioned schema of this representation of an object."})),
-        ("kind", json!({"type": "string", "description":
-            "Kind is the REST resource this object represents."})),
+        (
+            "apiVersion",
+            json!({"type": "string", "description":
+            "APIVersion defines the versioned schema of this representation of an object."}),
+        ),
+        (
+            "kind",
+            json!({"type": "string", "description":
+            "Kind is the REST resource this object represents."}),
+        ),
         ("metadata", described(META, "Standard object's metadata.")),
     ];
     if !document["properties"].is_object() {
@@ -177,11 +185,15 @@ fn schemas(kind: &KindInfo, base: &str, out: &mut Map<String, Value>) {
 
 fn shared_schemas(out: &mut Map<String, Value>) {
     let text = |about: &str| json!({"type": "string", "description": about});
-    let map = |about: &str| json!({"type": "object", "description": about,
-        "additionalProperties": {"type": "string"}});
+    let map = |about: &str| {
+        json!({"type": "object", "description": about,
+        "additionalProperties": {"type": "string"}})
+    };
     let number = |about: &str| json!({"type": "integer", "format": "int64", "description": about});
-    let open = |about: &str| json!({"type": "array", "description": about,
-        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let open = |about: &str| {
+        json!({"type": "array", "description": about,
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}})
+    };
     let meta = json!({
         "description": "ObjectMeta is metadata that all persisted resources must have.",
         "type": "object",
@@ -226,17 +238,55 @@ const PATCH_TYPES: [&str; 4] = [
 
 /// Operations on a kind: method, action, query parameters.
 const ON_LIST: [(&str, &str, &[&str]); 3] = [
-    ("get", "list", &["allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit",
-        "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch"]),
-    ("post", "post", &["dryRun", "fieldManager", "fieldValidation"]),
-    ("delete", "deletecollection", &["continue", "dryRun", "fieldSelector", "gracePeriodSeconds",
-        "labelSelector", "limit", "propagationPolicy", "resourceVersion"]),
+    (
+        "get",
+        "list",
+        &[
+            "allowWatchBookmarks",
+            "continue",
+            "fieldSelector",
+            "labelSelector",
+            "limit",
+            "resourceVersion",
+            "resourceVersionMatch",
+            "sendInitialEvents",
+            "timeoutSeconds",
+            "watch",
+        ],
+    ),
+    (
+        "post",
+        "post",
+        &["dryRun", "fieldManager", "fieldValidation"],
+    ),
+    (
+        "delete",
+        "deletecollection",
+        &[
+            "continue",
+            "dryRun",
+            "fieldSelector",
+            "gracePeriodSeconds",
+            "labelSelector",
+            "limit",
+            "propagationPolicy",
+            "resourceVersion",
+        ],
+    ),
 ];
 const ON_ONE: [(&str, &str, &[&str]); 4] = [
     ("get", "get", &[]),
     ("put", "put", &["dryRun", "fieldManager", "fieldValidation"]),
-    ("patch", "patch", &["dryRun", "fieldManager", "fieldValidation", "force"]),
-    ("delete", "delete", &["dryRun", "gracePeriodSeconds", "propagationPolicy"]),
+    (
+        "patch",
+        "patch",
+        &["dryRun", "fieldManager", "fieldValidation", "force"],
+    ),
+    (
+        "delete",
+        "delete",
+        &["dryRun", "gracePeriodSeconds", "propagationPolicy"],
+    ),
 ];
 
 fn parameter(name: &str, three: bool) -> Value {
@@ -256,7 +306,11 @@ fn parameter(name: &str, three: bool) -> Value {
 
 fn operation(kind: &KindInfo, action: &str, queries: &[&str], three: bool) -> Value {
     let name = schema_name(kind);
-    let name = if action == "list" { format!("{name}List") } else { name };
+    let name = if action == "list" {
+        format!("{name}List")
+    } else {
+        name
+    };
     let reference = if three {
         json!({"$ref": format!("#/components/schemas/{name}")})
     } else {
@@ -319,7 +373,10 @@ fn paths(kind: &KindInfo, three: bool, out: &mut Map<String, Value>) {
             .iter()
             .filter(|(_, action, _)| !kind.is_review() || *action == "post")
             .map(|(method, action, queries)| {
-                ((*method).to_owned(), operation(kind, action, queries, three))
+                (
+                    (*method).to_owned(),
+                    operation(kind, action, queries, three),
+                )
             })
             .collect();
         let places: Vec<Value> = places.iter().map(|name| place(name)).collect();
@@ -333,10 +390,15 @@ fn paths(kind: &KindInfo, three: bool, out: &mut Map<String, Value>) {
     if kind.is_review() {
         return;
     }
-    let named: Vec<&str> = std::iter::once("name").chain(namespace.iter().copied()).collect();
+    let named: Vec<&str> = std::iter::once("name")
+        .chain(namespace.iter().copied())
+        .collect();
     out.insert(format!("{collection}/{{name}}"), item(&ON_ONE, &named));
     if kind.status {
-        out.insert(format!("{collection}/{{name}}/status"), item(&ON_ONE[..3], &named));
+        out.insert(
+            format!("{collection}/{{name}}/status"),
+            item(&ON_ONE[..3], &named),
+        );
     }
     if kind.namespaced {
         out.insert(format!("{base}/{}", kind.plural), item(&ON_LIST[..1], &[]));
@@ -393,7 +455,10 @@ mod tests {
             let text = document.to_string();
             for part in text.split("\"#/components/schemas/").skip(1) {
                 let name = part.split('"').next().unwrap();
-                assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
+                assert!(
+                    document["components"]["schemas"].get(name).is_some(),
+                    "{name}"
+                );
             }
         }
     }
@@ -401,9 +466,19 @@ mod tests {
     #[test]
     fn a_patch_says_that_fields_can_be_validated() {
         let document = body("/openapi/v3/apis/apps/v1");
-        let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-        assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], json!("Deployment"));
-        assert!(patch["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "fieldValidation"));
+        let patch =
+            &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+        assert_eq!(
+            patch["x-kubernetes-group-version-kind"]["kind"],
+            json!("Deployment")
+        );
+        assert!(
+            patch["parameters"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|p| p["name"] == "fieldValidation")
+        );
     }
 
     #[test]
@@ -412,7 +487,11 @@ mod tests {
             ("/openapi/v2", BINARY_TWO, 200),
             ("/openapi/v2", BINARY_TWO_ASKED, 200),
             ("/openapi/v2", "text/html", 406),
-            ("/openapi/v3/api/v1", "application/com.github.proto-openapi.spec.v3.v1.0+protobuf", 406),
+            (
+                "/openapi/v3/api/v1",
+                "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+                406,
+            ),
             ("/openapi/v3/api/v9", "application/json", 404),
         ] {
             let response = respond(&Registry::builtin(), path, accept).unwrap();

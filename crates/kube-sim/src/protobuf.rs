@@ -66,102 +66,331 @@ macro_rules! message {
     };
 }
 
-message!(OWNER, "OwnerReference",
-    one(1, "kind", Text), one(3, "name", Text), one(4, "uid", Text), one(5, "apiVersion", Text),
-    one(6, "controller", SetBool), one(7, "blockOwnerDeletion", SetBool));
-message!(META, "ObjectMeta",
-    one(1, "name", Text), one(2, "generateName", Text), one(3, "namespace", Text), one(4, "selfLink", Text),
-    one(5, "uid", Text), one(6, "resourceVersion", Text), one(7, "generation", Ignored),
-    one(8, "creationTimestamp", Ignored), one(11, "labels", TextMap), one(12, "annotations", TextMap),
-    many(13, "ownerReferences", Of(&OWNER)), many(14, "finalizers", Text), one(17, "managedFields", Ignored));
-message!(EXPRESSION, "LabelSelectorRequirement",
-    one(1, "key", Text), one(2, "operator", Text), many(3, "values", Text));
-message!(SELECTOR, "LabelSelector",
-    one(1, "matchLabels", TextMap), many(2, "matchExpressions", Of(&EXPRESSION)));
-message!(PORT, "ContainerPort",
-    one(1, "name", Text), one(2, "hostPort", Int), one(3, "containerPort", Int), one(4, "protocol", Text), one(5, "hostIP", Text));
+message!(
+    OWNER,
+    "OwnerReference",
+    one(1, "kind", Text),
+    one(3, "name", Text),
+    one(4, "uid", Text),
+    one(5, "apiVersion", Text),
+    one(6, "controller", SetBool),
+    one(7, "blockOwnerDeletion", SetBool)
+);
+message!(
+    META,
+    "ObjectMeta",
+    one(1, "name", Text),
+    one(2, "generateName", Text),
+    one(3, "namespace", Text),
+    one(4, "selfLink", Text),
+    one(5, "uid", Text),
+    one(6, "resourceVersion", Text),
+    one(7, "generation", Ignored),
+    one(8, "creationTimestamp", Ignored),
+    one(11, "labels", TextMap),
+    one(12, "annotations", TextMap),
+    many(13, "ownerReferences", Of(&OWNER)),
+    many(14, "finalizers", Text),
+    one(17, "managedFields", Ignored)
+);
+message!(
+    EXPRESSION,
+    "LabelSelectorRequirement",
+    one(1, "key", Text),
+    one(2, "operator", Text),
+    many(3, "values", Text)
+);
+message!(
+    SELECTOR,
+    "LabelSelector",
+    one(1, "matchLabels", TextMap),
+    many(2, "matchExpressions", Of(&EXPRESSION))
+);
+message!(
+    PORT,
+    "ContainerPort",
+    one(1, "name", Text),
+    one(2, "hostPort", Int),
+    one(3, "containerPort", Int),
+    one(4, "protocol", Text),
+    one(5, "hostIP", Text)
+);
 message!(ENV, "EnvVar", one(1, "name", Text), one(2, "value", Text));
-message!(RESOURCES, "ResourceRequirements",
-    one(1, "limits", QuantityMap), one(2, "requests", QuantityMap));
-message!(CONTAINER, "Container",
-    one(1, "name", Text), one(2, "image", Text), many(3, "command", Text), many(4, "args", Text),
-    one(5, "workingDir", Text), many(6, "ports", Of(&PORT)), many(7, "env", Of(&ENV)),
-    one(8, "resources", Of(&RESOURCES)), one(13, "terminationMessagePath", Text),
-    one(14, "imagePullPolicy", Text), one(16, "stdin", Bool), one(17, "stdinOnce", Bool),
-    one(18, "tty", Bool), one(20, "terminationMessagePolicy", Text));
-message!(POD_SPEC, "PodSpec",
-    many(2, "containers", Of(&CONTAINER)), one(3, "restartPolicy", Text),
-    one(4, "terminationGracePeriodSeconds", SetInt), one(5, "activeDeadlineSeconds", SetInt),
-    one(6, "dnsPolicy", Text), one(7, "nodeSelector", TextMap), one(8, "serviceAccountName", Text),
-    one(9, "serviceAccount", Text), one(10, "nodeName", Text), one(11, "hostNetwork", Bool),
-    one(12, "hostPID", Bool), one(13, "hostIPC", Bool), one(16, "hostname", Text),
-    one(17, "subdomain", Text), one(19, "schedulerName", Text), many(20, "initContainers", Of(&CONTAINER)),
-    one(24, "priorityClassName", Text));
-message!(TEMPLATE, "PodTemplateSpec", one(1, "metadata", Of(&META)), one(2, "spec", Of(&POD_SPEC)));
-message!(ROLLING, "RollingUpdateDeployment",
-    one(1, "maxUnavailable", IntOrString), one(2, "maxSurge", IntOrString));
-message!(STRATEGY, "DeploymentStrategy", one(1, "type", Text), one(2, "rollingUpdate", Of(&ROLLING)));
-message!(DEPLOYMENT_SPEC, "DeploymentSpec",
-    one(1, "replicas", SetInt), one(2, "selector", Of(&SELECTOR)), one(3, "template", Of(&TEMPLATE)),
-    one(4, "strategy", Of(&STRATEGY)), one(5, "minReadySeconds", Int), one(6, "revisionHistoryLimit", SetInt),
-    one(7, "paused", Bool), one(9, "progressDeadlineSeconds", SetInt));
-message!(DEPLOYMENT, "Deployment",
-    one(1, "metadata", Of(&META)), one(2, "spec", Of(&DEPLOYMENT_SPEC)), one(3, "status", Ignored));
-message!(JOB_SPEC, "JobSpec",
-    one(1, "parallelism", SetInt), one(2, "completions", SetInt), one(3, "activeDeadlineSeconds", SetInt),
-    one(4, "selector", Of(&SELECTOR)), one(5, "manualSelector", SetBool), one(6, "template", Of(&TEMPLATE)),
-    one(7, "backoffLimit", SetInt), one(8, "ttlSecondsAfterFinished", SetInt), one(10, "suspend", SetBool));
-message!(JOB, "Job",
-    one(1, "metadata", Of(&META)), one(2, "spec", Of(&JOB_SPEC)), one(3, "status", Ignored));
+message!(
+    RESOURCES,
+    "ResourceRequirements",
+    one(1, "limits", QuantityMap),
+    one(2, "requests", QuantityMap)
+);
+message!(
+    CONTAINER,
+    "Container",
+    one(1, "name", Text),
+    one(2, "image", Text),
+    many(3, "command", Text),
+    many(4, "args", Text),
+    one(5, "workingDir", Text),
+    many(6, "ports", Of(&PORT)),
+    many(7, "env", Of(&ENV)),
+    one(8, "resources", Of(&RESOURCES)),
+    one(13, "terminationMessagePath", Text),
+    one(14, "imagePullPolicy", Text),
+    one(16, "stdin", Bool),
+    one(17, "stdinOnce", Bool),
+    one(18, "tty", Bool),
+    one(20, "terminationMessagePolicy", Text)
+);
+message!(
+    POD_SPEC,
+    "PodSpec",
+    many(2, "containers", Of(&CONTAINER)),
+    one(3, "restartPolicy", Text),
+    one(4, "terminationGracePeriodSeconds", SetInt),
+    one(5, "activeDeadlineSeconds", SetInt),
+    one(6, "dnsPolicy", Text),
+    one(7, "nodeSelector", TextMap),
+    one(8, "serviceAccountName", Text),
+    one(9, "serviceAccount", Text),
+    one(10, "nodeName", Text),
+    one(11, "hostNetwork", Bool),
+    one(12, "hostPID", Bool),
+    one(13, "hostIPC", Bool),
+    one(16, "hostname", Text),
+    one(17, "subdomain", Text),
+    one(19, "schedulerName", Text),
+    many(20, "initContainers", Of(&CONTAINER)),
+    one(24, "priorityClassName", Text)
+);
+message!(
+    TEMPLATE,
+    "PodTemplateSpec",
+    one(1, "metadata", Of(&META)),
+    one(2, "spec", Of(&POD_SPEC))
+);
+message!(
+    ROLLING,
+    "RollingUpdateDeployment",
+    one(1, "maxUnavailable", IntOrString),
+    one(2, "maxSurge", IntOrString)
+);
+message!(
+    STRATEGY,
+    "DeploymentStrategy",
+    one(1, "type", Text),
+    one(2, "rollingUpdate", Of(&ROLLING))
+);
+message!(
+    DEPLOYMENT_SPEC,
+    "DeploymentSpec",
+    one(1, "replicas", SetInt),
+    one(2, "selector", Of(&SELECTOR)),
+    one(3, "template", Of(&TEMPLATE)),
+    one(4, "strategy", Of(&STRATEGY)),
+    one(5, "minReadySeconds", Int),
+    one(6, "revisionHistoryLimit", SetInt),
+    one(7, "paused", Bool),
+    one(9, "progressDeadlineSeconds", SetInt)
+);
+message!(
+    DEPLOYMENT,
+    "Deployment",
+    one(1, "metadata", Of(&META)),
+    one(2, "spec", Of(&DEPLOYMENT_SPEC)),
+    one(3, "status", Ignored)
+);
+message!(
+    JOB_SPEC,
+    "JobSpec",
+    one(1, "parallelism", SetInt),
+    one(2, "completions", SetInt),
+    one(3, "activeDeadlineSeconds", SetInt),
+    one(4, "selector", Of(&SELECTOR)),
+    one(5, "manualSelector", SetBool),
+    one(6, "template", Of(&TEMPLATE)),
+    one(7, "backoffLimit", SetInt),
+    one(8, "ttlSecondsAfterFinished", SetInt),
+    one(10, "suspend", SetBool)
+);
+message!(
+    JOB,
+    "Job",
+    one(1, "metadata", Of(&META)),
+    one(2, "spec", Of(&JOB_SPEC)),
+    one(3, "status", Ignored)
+);
 message!(NAMESPACE_SPEC, "NamespaceSpec", many(1, "finalizers", Text));
-message!(NAMESPACE, "Namespace",
-    one(1, "metadata", Of(&META)), one(2, "spec", Of(&NAMESPACE_SPEC)), one(3, "status", Ignored));
-message!(CONFIG_MAP, "ConfigMap",
-    one(1, "metadata", Of(&META)), one(2, "data", TextMap), one(3, "binaryData", BytesMap), one(4, "immutable", SetBool));
-message!(SECRET, "Secret",
-    one(1, "metadata", Of(&META)), one(2, "data", BytesMap), one(3, "type", Text),
-    one(4, "stringData", TextMap), one(5, "immutable", SetBool));
-message!(SERVICE_ACCOUNT, "ServiceAccount",
-    one(1, "metadata", Of(&META)), one(4, "automountServiceAccountToken", SetBool));
-message!(SERVICE_PORT, "ServicePort",
-    one(1, "name", Text), one(2, "protocol", Text), one(3, "port", Int), one(4, "targetPort", IntOrString), one(5, "nodePort", Int));
-message!(SERVICE_SPEC, "ServiceSpec",
-    many(1, "ports", Of(&SERVICE_PORT)), one(2, "selector", TextMap), one(3, "clusterIP", Text),
-    one(4, "type", Text), one(7, "sessionAffinity", Text), one(8, "loadBalancerIP", Text),
-    one(10, "externalName", Text), one(11, "externalTrafficPolicy", Text),
-    one(12, "healthCheckNodePort", Int), one(13, "publishNotReadyAddresses", Bool));
-message!(SERVICE, "Service",
-    one(1, "metadata", Of(&META)), one(2, "spec", Of(&SERVICE_SPEC)), one(3, "status", Ignored));
-message!(POLICY_RULE, "PolicyRule",
-    many(1, "verbs", Text), many(2, "apiGroups", Text), many(3, "resources", Text),
-    many(4, "resourceNames", Text), many(5, "nonResourceURLs", Text));
-message!(ROLE, "Role", one(1, "metadata", Of(&META)), many(2, "rules", Of(&POLICY_RULE)));
-message!(SUBJECT, "Subject",
-    one(1, "kind", Text), one(2, "apiGroup", Text), one(3, "name", Text), one(4, "namespace", Text));
-message!(ROLE_REF, "RoleRef", one(1, "apiGroup", Text), one(2, "kind", Text), one(3, "name", Text));
-message!(BINDING, "RoleBinding",
-    one(1, "metadata", Of(&META)), many(2, "subjects", Of(&SUBJECT)), one(3, "roleRef", Of(&ROLE_REF)));
-message!(BUDGET_SPEC, "PodDisruptionBudgetSpec",
-    one(1, "minAvailable", IntOrString), one(2, "selector", Of(&SELECTOR)),
-    one(3, "maxUnavailable", IntOrString), one(4, "unhealthyPodEvictionPolicy", Text));
-message!(BUDGET, "PodDisruptionBudget",
-    one(1, "metadata", Of(&META)), one(2, "spec", Of(&BUDGET_SPEC)), one(3, "status", Ignored));
-message!(PRIORITY_CLASS, "PriorityClass",
-    one(1, "metadata", Of(&META)), one(2, "value", Int), one(3, "globalDefault", Bool),
-    one(4, "description", Text), one(5, "preemptionPolicy", Text));
-message!(ATTRIBUTES, "ResourceAttributes",
-    one(1, "namespace", Text), one(2, "verb", Text), one(3, "group", Text), one(4, "version", Text),
-    one(5, "resource", Text), one(6, "subresource", Text), one(7, "name", Text));
-message!(URL, "NonResourceAttributes", one(1, "path", Text), one(2, "verb", Text));
-message!(REVIEW_SPEC, "SelfSubjectAccessReviewSpec",
-    one(1, "resourceAttributes", Of(&ATTRIBUTES)), one(2, "nonResourceAttributes", Of(&URL)));
-message!(REVIEW, "SelfSubjectAccessReview",
-    one(1, "metadata", Of(&META)), one(2, "spec", Of(&REVIEW_SPEC)), one(3, "status", Ignored));
-message!(PRECONDITIONS, "Preconditions", one(1, "uid", Text), one(2, "resourceVersion", Text));
-message!(DELETE_OPTIONS, "DeleteOptions",
-    one(1, "gracePeriodSeconds", SetInt), one(2, "preconditions", Of(&PRECONDITIONS)),
-    one(3, "orphanDependents", SetBool), one(4, "propagationPolicy", Text), many(5, "dryRun", Text));
-message!(EVICTION, "Eviction", one(1, "metadata", Of(&META)), one(2, "deleteOptions", Of(&DELETE_OPTIONS)));
+message!(
+    NAMESPACE,
+    "Namespace",
+    one(1, "metadata", Of(&META)),
+    one(2, "spec", Of(&NAMESPACE_SPEC)),
+    one(3, "status", Ignored)
+);
+message!(
+    CONFIG_MAP,
+    "ConfigMap",
+    one(1, "metadata", Of(&META)),
+    one(2, "data", TextMap),
+    one(3, "binaryData", BytesMap),
+    one(4, "immutable", SetBool)
+);
+message!(
+    SECRET,
+    "Secret",
+    one(1, "metadata", Of(&META)),
+    one(2, "data", BytesMap),
+    one(3, "type", Text),
+    one(4, "stringData", TextMap),
+    one(5, "immutable", SetBool)
+);
+message!(
+    SERVICE_ACCOUNT,
+    "ServiceAccount",
+    one(1, "metadata", Of(&META)),
+    one(4, "automountServiceAccountToken", SetBool)
+);
+message!(
+    SERVICE_PORT,
+    "ServicePort",
+    one(1, "name", Text),
+    one(2, "protocol", Text),
+    one(3, "port", Int),
+    one(4, "targetPort", IntOrString),
+    one(5, "nodePort", Int)
+);
+message!(
+    SERVICE_SPEC,
+    "ServiceSpec",
+    many(1, "ports", Of(&SERVICE_PORT)),
+    one(2, "selector", TextMap),
+    one(3, "clusterIP", Text),
+    one(4, "type", Text),
+    one(7, "sessionAffinity", Text),
+    one(8, "loadBalancerIP", Text),
+    one(10, "externalName", Text),
+    one(11, "externalTrafficPolicy", Text),
+    one(12, "healthCheckNodePort", Int),
+    one(13, "publishNotReadyAddresses", Bool)
+);
+message!(
+    SERVICE,
+    "Service",
+    one(1, "metadata", Of(&META)),
+    one(2, "spec", Of(&SERVICE_SPEC)),
+    one(3, "status", Ignored)
+);
+message!(
+    POLICY_RULE,
+    "PolicyRule",
+    many(1, "verbs", Text),
+    many(2, "apiGroups", Text),
+    many(3, "resources", Text),
+    many(4, "resourceNames", Text),
+    many(5, "nonResourceURLs", Text)
+);
+message!(
+    ROLE,
+    "Role",
+    one(1, "metadata", Of(&META)),
+    many(2, "rules", Of(&POLICY_RULE))
+);
+message!(
+    SUBJECT,
+    "Subject",
+    one(1, "kind", Text),
+    one(2, "apiGroup", Text),
+    one(3, "name", Text),
+    one(4, "namespace", Text)
+);
+message!(
+    ROLE_REF,
+    "RoleRef",
+    one(1, "apiGroup", Text),
+    one(2, "kind", Text),
+    one(3, "name", Text)
+);
+message!(
+    BINDING,
+    "RoleBinding",
+    one(1, "metadata", Of(&META)),
+    many(2, "subjects", Of(&SUBJECT)),
+    one(3, "roleRef", Of(&ROLE_REF))
+);
+message!(
+    BUDGET_SPEC,
+    "PodDisruptionBudgetSpec",
+    one(1, "minAvailable", IntOrString),
+    one(2, "selector", Of(&SELECTOR)),
+    one(3, "maxUnavailable", IntOrString),
+    one(4, "unhealthyPodEvictionPolicy", Text)
+);
+message!(
+    BUDGET,
+    "PodDisruptionBudget",
+    one(1, "metadata", Of(&META)),
+    one(2, "spec", Of(&BUDGET_SPEC)),
+    one(3, "status", Ignored)
+);
+message!(
+    PRIORITY_CLASS,
+    "PriorityClass",
+    one(1, "metadata", Of(&META)),
+    one(2, "value", Int),
+    one(3, "globalDefault", Bool),
+    one(4, "description", Text),
+    one(5, "preemptionPolicy", Text)
+);
+message!(
+    ATTRIBUTES,
+    "ResourceAttributes",
+    one(1, "namespace", Text),
+    one(2, "verb", Text),
+    one(3, "group", Text),
+    one(4, "version", Text),
+    one(5, "resource", Text),
+    one(6, "subresource", Text),
+    one(7, "name", Text)
+);
+message!(
+    URL,
+    "NonResourceAttributes",
+    one(1, "path", Text),
+    one(2, "verb", Text)
+);
+message!(
+    REVIEW_SPEC,
+    "SelfSubjectAccessReviewSpec",
+    one(1, "resourceAttributes", Of(&ATTRIBUTES)),
+    one(2, "nonResourceAttributes", Of(&URL))
+);
+message!(
+    REVIEW,
+    "SelfSubjectAccessReview",
+    one(1, "metadata", Of(&META)),
+    one(2, "spec", Of(&REVIEW_SPEC)),
+    one(3, "status", Ignored)
+);
+message!(
+    PRECONDITIONS,
+    "Preconditions",
+    one(1, "uid", Text),
+    one(2, "resourceVersion", Text)
+);
+message!(
+    DELETE_OPTIONS,
+    "DeleteOptions",
+    one(1, "gracePeriodSeconds", SetInt),
+    one(2, "preconditions", Of(&PRECONDITIONS)),
+    one(3, "orphanDependents", SetBool),
+    one(4, "propagationPolicy", Text),
+    many(5, "dryRun", Text)
+);
+message!(
+    EVICTION,
+    "Eviction",
+    one(1, "metadata", Of(&META)),
+    one(2, "deleteOptions", Of(&DELETE_OPTIONS))
+);
 
 fn message_of(kind: &str) -> Option<&'static Message> {
     Some(match kind {
@@ -198,7 +427,10 @@ impl<'a> Reader<'a> {
     fn varint(&mut self) -> Result<u64, ProtobufError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.rest.split_first().ok_or(ProtobufError::Truncated(self.of))?;
+            let (byte, rest) = self
+                .rest
+                .split_first()
+                .ok_or(ProtobufError::Truncated(self.of))?;
             self.rest = rest;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
@@ -224,7 +456,12 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Raw::Bytes(bytes)
             }
-            _ => return Err(ProtobufError::Field { message: self.of, number: tag >> 3 }),
+            _ => {
+                return Err(ProtobufError::Field {
+                    message: self.of,
+                    number: tag >> 3,
+                });
+            }
         };
         Ok(Some((tag >> 3, raw)))
     }
@@ -265,7 +502,8 @@ fn whole(list: &[(u64, Raw<'_>)], wanted: u64) -> i64 {
 fn message(of: &'static Message, bytes: &[u8]) -> Result<Map<String, Value>, ProtobufError> {
     let mut out = Map::new();
     for (number, raw) in fields(bytes, of.name)? {
-        let Some(Field(_, name, repeated, holds)) = of.fields.iter().find(|field| field.0 == number)
+        let Some(Field(_, name, repeated, holds)) =
+            of.fields.iter().find(|field| field.0 == number)
         else {
             let empty = match raw {
                 Raw::Varint(value) => value == 0,
@@ -274,7 +512,10 @@ fn message(of: &'static Message, bytes: &[u8]) -> Result<Map<String, Value>, Pro
             if empty {
                 continue;
             }
-            return Err(ProtobufError::Field { message: of.name, number });
+            return Err(ProtobufError::Field {
+                message: of.name,
+                number,
+            });
         };
         match (holds, raw) {
             (TextMap | BytesMap | QuantityMap, Raw::Bytes(bytes)) => {
@@ -360,14 +601,20 @@ mod tests {
 
     #[test]
     fn objects_are_decoded_and_zero_values_left_out() {
-        let meta = field(1, &[field(1, b"a"), field(2, b""), vec![7 << 3, 0]].concat());
+        let meta = field(
+            1,
+            &[field(1, b"a"), field(2, b""), vec![7 << 3, 0]].concat(),
+        );
         let data = field(2, &[field(1, b"k"), field(2, b"v")].concat());
         let raw = [meta, data].concat();
         assert_eq!(
             decode(&body("v1", "ConfigMap", &raw)).unwrap(),
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}})
         );
-        assert_eq!(decode(&body("v1", "Secret", &raw)).unwrap()["data"]["k"], json!("dg=="));
+        assert_eq!(
+            decode(&body("v1", "Secret", &raw)).unwrap()["data"]["k"],
+            json!("dg==")
+        );
     }
 
     #[test]
@@ -376,7 +623,13 @@ mod tests {
         let unknown = decode(&body("v1", "Pod", b""));
         assert_eq!(unknown, Err(ProtobufError::Kind("Pod".to_owned())));
         let extra = decode(&body("v1", "Namespace", &field(9, b"x")));
-        assert_eq!(extra, Err(ProtobufError::Field { message: "Namespace", number: 9 }));
+        assert_eq!(
+            extra,
+            Err(ProtobufError::Field {
+                message: "Namespace",
+                number: 9
+            })
+        );
         let mut cut = body("v1", "Namespace", &field(1, b"x"));
         cut.pop();
         assert!(matches!(decode(&cut), Err(ProtobufError::Truncated(_))));

@@ -109,7 +109,7 @@ pub(crate) struct Resource {
     pub(crate) history: VecDeque<Arc<Event>>,
     /// Events up to and including this version were dropped from the history.
     pub(crate) compacted: u64,
-    pub(crate) changed: tokio::sync::watch::Sender<u64>,
+    pub(crate) changed: runtime::watch::Sender<u64>,
 }
 
 impl Default for Resource {
@@ -118,7 +118,7 @@ impl Default for Resource {
             objects: BTreeMap::new(),
             history: VecDeque::new(),
             compacted: 0,
-            changed: tokio::sync::watch::Sender::new(0),
+            changed: runtime::watch::Sender::new(0),
         }
     }
 }

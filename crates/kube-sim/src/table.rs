@@ -92,8 +92,15 @@ pub(crate) fn table(
     let (columns, cells): (Vec<Value>, Vec<Vec<Value>>) = if kind.builtin {
         let printer = printer(kind);
         (
-            printer.columns.iter().map(|column| column.definition()).collect(),
-            objects.iter().map(|object| (printer.row)(object, now)).collect(),
+            printer
+                .columns
+                .iter()
+                .map(|column| column.definition())
+                .collect(),
+            objects
+                .iter()
+                .map(|object| (printer.row)(object, now))
+                .collect(),
         )
     } else {
         custom(kind, objects, now)
@@ -136,7 +143,12 @@ fn custom(kind: &KindInfo, objects: &[&Value], now: Timestamp) -> (Vec<Value>, V
         .collect();
     let paths: Vec<(Option<JsonPath>, String)> = columns
         .iter()
-        .map(|column| (JsonPath::parse(&text(column, "jsonPath")).ok(), text(column, "type")))
+        .map(|column| {
+            (
+                JsonPath::parse(&text(column, "jsonPath")).ok(),
+                text(column, "type"),
+            )
+        })
         .collect();
     let rows = objects
         .iter()
@@ -216,7 +228,9 @@ fn selector(value: Option<&Value>) -> String {
         .collect();
     for expression in items(value, &["matchExpressions"]) {
         let key = expression["key"].as_str().unwrap_or_default();
-        let values: Vec<&str> = items(expression, &["values"]).filter_map(Value::as_str).collect();
+        let values: Vec<&str> = items(expression, &["values"])
+            .filter_map(Value::as_str)
+            .collect();
         parts.push(match expression["operator"].as_str().unwrap_or_default() {
             "In" => format!("{key} in ({})", values.join(",")),
             "NotIn" => format!("{key} notin ({})", values.join(",")),

@@ -61,8 +61,8 @@ pub(crate) struct Watch {
 struct Cursor {
     watch: Watch,
     rv: u64,
-    changes: tokio::sync::watch::Receiver<u64>,
-    signals: tokio::sync::watch::Receiver<u64>,
+    changes: runtime::watch::Receiver<u64>,
+    signals: runtime::watch::Receiver<u64>,
     started_at_signal: u64,
     began: Duration,
     next_bookmark: Duration,

@@ -7,6 +7,7 @@
 mod clock;
 mod randomness;
 mod tasks;
+pub mod watch;
 
 pub use clock::{Clock, Elapsed};
 pub use randomness::Randomness;

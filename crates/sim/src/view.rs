@@ -9,8 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 use runtime::Clock;
+use runtime::watch;
 use serde::Serialize;
-use tokio::sync::watch;
 
 use crate::{
     actors::Actor,

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::Client;
 use kube_sim::KubeSim;
+use runtime::watch;
 use runtime::{Clock, Randomness, Tasks};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use vpsie_sim::{Phase, VpsieSim};
 
 use crate::{

@@ -75,7 +75,11 @@ pub(super) fn verdict(verdict: &Verdict) {
     println!(
         "\n{}: {} in {} of the world's time; {} machines bought, at most {} at once, {} left; {} USD; {} requests to the cloud",
         verdict.scenario,
-        if verdict.passed { "ended as it must" } else { "FAILED" },
+        if verdict.passed {
+            "ended as it must"
+        } else {
+            "FAILED"
+        },
         clock(verdict.elapsed_seconds).trim(),
         verdict.machines_bought,
         verdict.machines_at_once,

@@ -64,7 +64,10 @@ fn render(frame: &mut Frame<'_>, title: &str, progress: &Progress) {
         .block(Block::bordered().title("pods"))
         .gauge_style(Style::new().green())
         .ratio(ratio.clamp(0.0, 1.0))
-        .label(format!("{} running, {} pending", counts.running, counts.pending));
+        .label(format!(
+            "{} running, {} pending",
+            counts.running, counts.pending
+        ));
     frame.render_widget(gauge, pods);
 
     let rows = progress.groups.iter().map(|(name, group)| {

@@ -19,9 +19,15 @@ fn bad_arguments_are_refused_with_one_line_that_names_them_and_status_2() {
         (vec!["run", "--nonsense=1"], "--nonsense"),
         (vec!["run", "--log-level=loud"], "loud"),
         (vec!["run", "--failed-vpsienode-ttl=-5m"], "-5m"),
-        (vec!["run", "--metrics-addr=:1", "--health-addr=:1"], "--metrics-addr"),
+        (
+            vec!["run", "--metrics-addr=:1", "--health-addr=:1"],
+            "--metrics-addr",
+        ),
         (vec!["run", "--enable-webhook"], "--enable-webhook"),
-        (vec!["run", "--kubeconfig=/does/not/exist"], "/does/not/exist"),
+        (
+            vec!["run", "--kubeconfig=/does/not/exist"],
+            "/does/not/exist",
+        ),
     ] {
         let (code, stdout, stderr) = product(&args);
         assert_eq!(code, 2, "{args:?}: {stderr}");

@@ -2,7 +2,7 @@
 //! bounded number of requests was sent.
 
 use serde_json::json;
-use vpsie_sim::{Fault, Rule, Route};
+use vpsie_sim::{Fault, Route, Rule};
 
 use crate::harness::{Harness, all_running, settled, virtually};
 
@@ -10,13 +10,13 @@ use crate::harness::{Harness, all_running, settled, virtually};
 /// they need, and nothing is paid for twice.
 fn ends_right(seed: u64, fault: Fault) {
     virtually(move || async move {
-        let harness = Harness::with(
-            seed,
-            sim::WorldConfig::default(),
-            &["--joining-timeout=5m"],
-        )
-        .await;
-        harness.world.cloud.faults().add(Rule::on(Route::AddWorker, fault));
+        let harness =
+            Harness::with(seed, sim::WorldConfig::default(), &["--joining-timeout=5m"]).await;
+        harness
+            .world
+            .cloud
+            .faults()
+            .add(Rule::on(Route::AddWorker, fault));
         harness.group("general", 0, 6, json!({})).await;
         let replica = harness.start();
         harness.deployment("web", 4, "800m", None).await;

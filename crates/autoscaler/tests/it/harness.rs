@@ -86,7 +86,8 @@ impl Tripwire {
     fn step(&self) -> Option<Moment> {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let plan = self.plan.lock().unwrap();
-        plan.filter(|(write, _)| *write == number).map(|(_, moment)| moment)
+        plan.filter(|(write, _)| *write == number)
+            .map(|(_, moment)| moment)
     }
 
     fn trip(&self) {
@@ -157,9 +158,7 @@ impl Transport for WiredCloud {
     ) -> vpsie::BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         let path = request.uri().path();
         let counts = path.contains("/add/") || path.contains("/delete/");
-        Box::pin(async move {
-            self.tripwire.guard(counts, self.inner.send(request)).await
-        })
+        Box::pin(async move { self.tripwire.guard(counts, self.inner.send(request)).await })
     }
 }
 
@@ -168,7 +167,8 @@ pub struct Harness {
     pub world: World,
     pub clock: Clock,
     pub random: Randomness,
-    pub tasks: Tasks,
+    /// The world's actors: they live as long as the harness.
+    _tasks: Tasks,
     pub args: RunArgs,
     started: AtomicU64,
 }
@@ -186,16 +186,14 @@ impl Harness {
         let world = World::start(config, clock.clone(), random.fork("world"), &tasks)
             .await
             .unwrap();
-        let args = Args::try_parse_from(
-            ["vpsie-autoscaler"].iter().chain(flags.iter()),
-        )
-        .unwrap()
-        .run;
+        let args = Args::try_parse_from(["vpsie-autoscaler"].iter().chain(flags.iter()))
+            .unwrap()
+            .run;
         Self {
             world,
             clock,
             random,
-            tasks,
+            _tasks: tasks,
             args,
             started: AtomicU64::new(0),
         }
@@ -261,7 +259,9 @@ impl Harness {
     }
 
     pub fn size(&self, index: usize) -> String {
-        self.world.cloud.config().datacenters[0].sizes[index].name.clone()
+        self.world.cloud.config().datacenters[0].sizes[index]
+            .name
+            .clone()
     }
 
     /// Pods that ask for `cpu` each and may run on the workers of `group`.
@@ -281,7 +281,11 @@ impl Harness {
             .world
             .wait_until(Duration::from_secs(minutes * 60), holds)
             .await;
-        assert!(held, "{what}: not within {minutes} minutes\n{}", self.picture());
+        assert!(
+            held,
+            "{what}: not within {minutes} minutes\n{}",
+            self.picture()
+        );
     }
 
     pub async fn minutes(&self, minutes: u64) {
@@ -312,7 +316,10 @@ impl Harness {
             text += &format!("{machine:?}\n");
         }
         for decision in view.decisions.iter().take(30) {
-            text += &format!("{} {} {} {}\n", decision.at, decision.object, decision.reason, decision.message);
+            text += &format!(
+                "{} {} {} {}\n",
+                decision.at, decision.object, decision.reason, decision.message
+            );
         }
         text
     }
@@ -330,6 +337,9 @@ pub fn all_running(pods: usize) -> impl Fn(&View) -> bool {
 pub fn settled(nodes: usize) -> impl Fn(&View) -> bool {
     move |view| {
         view.vpsie_nodes.len() == nodes
-            && view.vpsie_nodes.values().all(|node| node.phase == "Ready" && !node.deleting)
+            && view
+                .vpsie_nodes
+                .values()
+                .all(|node| node.phase == "Ready" && !node.deleting)
     }
 }

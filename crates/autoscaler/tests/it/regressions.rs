@@ -32,12 +32,19 @@ fn five_hundred_pending_pods_are_one_decision_bounded_by_the_maximum() {
         harness.group("general", 0, 12, json!({})).await;
         let replica = harness.start();
         harness.deployment("web", 500, "500m", None).await;
-        harness.wait(30, "all nodes there are", |view| {
-            view.vpsie_nodes.len() == 12 && view.vpsie_nodes.values().all(|n| n.phase == "Ready")
-        })
-        .await;
+        harness
+            .wait(30, "all nodes there are", |view| {
+                view.vpsie_nodes.len() == 12
+                    && view.vpsie_nodes.values().all(|n| n.phase == "Ready")
+            })
+            .await;
         harness.minutes(10).await;
-        assert_eq!((harness.bought(), harness.paid()), (12, 12), "{}", harness.picture());
+        assert_eq!(
+            (harness.bought(), harness.paid()),
+            (12, 12),
+            "{}",
+            harness.picture()
+        );
         replica.stop().await;
     });
 }
@@ -55,7 +62,9 @@ fn a_users_false_and_zero_survive_a_hundred_reconciles() {
         let replica = harness.start();
         harness.wait(15, "one node", settled(1)).await;
         for round in 0..10_u32 {
-            harness.deployment(&format!("d{round}"), 1, "100m", None).await;
+            harness
+                .deployment(&format!("d{round}"), 1, "100m", None)
+                .await;
             harness.minutes(2).await;
         }
         let dump = harness.world.kube.dump().to_string();
@@ -78,7 +87,16 @@ fn labels_and_taints_of_the_group_are_on_the_node_before_it_counts_as_ready_and_
         harness.group("general", 1, 3, wanted).await;
         let replica = harness.start();
         harness.wait(15, "one node", settled(1)).await;
-        let node = harness.world.view().vpsie_nodes.values().next().unwrap().node.clone().unwrap();
+        let node = harness
+            .world
+            .view()
+            .vpsie_nodes
+            .values()
+            .next()
+            .unwrap()
+            .node
+            .clone()
+            .unwrap();
         let marked = |harness: &Harness, node: &str| {
             let dump = harness.world.kube.dump().to_string();
             dump.contains(r#""tier":"web""#) && dump.contains("dedicated") && dump.contains(node)
@@ -150,12 +168,19 @@ fn a_machine_that_appears_after_its_group_was_deleted_is_removed() {
         let replica = harness.start();
         harness
             .wait(5, "asked for", |view| {
-                view.vpsie_nodes.values().any(|node| node.phase == "Provisioning")
+                view.vpsie_nodes
+                    .values()
+                    .any(|node| node.phase == "Provisioning")
             })
             .await;
         harness
             .world
-            .delete("autoscaler.vpsie.com/v1alpha1", "NodeGroup", "kube-system", "general")
+            .delete(
+                "autoscaler.vpsie.com/v1alpha1",
+                "NodeGroup",
+                "kube-system",
+                "general",
+            )
             .await
             .unwrap();
         harness

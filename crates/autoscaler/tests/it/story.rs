@@ -10,7 +10,12 @@ fn pending_pods_become_ready_nodes_and_empty_nodes_go_away() {
         let replica = harness.start();
         harness.deployment("web", 10, "800m", None).await;
         harness.wait(15, "all pods run", all_running(10)).await;
-        assert_eq!(harness.bought(), 5, "two pods of 800m fit one machine\n{}", harness.picture());
+        assert_eq!(
+            harness.bought(),
+            5,
+            "two pods of 800m fit one machine\n{}",
+            harness.picture()
+        );
         harness.world.scale("default", "web", 0).await.unwrap();
         harness.wait(60, "all nodes are gone", settled(0)).await;
         assert_eq!(harness.paid(), 0);
@@ -40,7 +45,11 @@ fn two_runs_with_one_seed_are_equal_byte_for_byte() {
     if first != second {
         let at = first.lines().zip(second.lines()).position(|(a, b)| a != b);
         let line = |text: &str| at.and_then(|at| text.lines().nth(at).map(ToOwned::to_owned));
-        panic!("the runs differ at line {at:?}:\n{:?}\n{:?}", line(&first), line(&second));
+        panic!(
+            "the runs differ at line {at:?}:\n{:?}\n{:?}",
+            line(&first),
+            line(&second)
+        );
     }
 }
 

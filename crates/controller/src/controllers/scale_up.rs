@@ -88,7 +88,7 @@ pub async fn run(ctx: &Context, effects: &Effects) {
 /// Waits until no pod became unschedulable for a while: pods of one burst are planned together.
 async fn batch(
     ctx: &Context,
-    changes: &mut tokio::sync::watch::Receiver<crate::cluster_state::Versions>,
+    changes: &mut runtime::watch::Receiver<crate::cluster_state::Versions>,
 ) {
     let deadline = ctx.clock.monotonic() + ctx.options.batch_max;
     let mut pods = changes.borrow_and_update().unschedulable;

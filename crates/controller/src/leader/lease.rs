@@ -8,8 +8,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, Client, api::PostParams, core::ObjectMeta};
+use runtime::watch;
 use runtime::{Clock, Randomness};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{

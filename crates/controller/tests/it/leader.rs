@@ -6,8 +6,8 @@ use controller::leader::{Leader, LeaderGuard, Leadership, Options, election::Tim
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, api::DeleteParams};
 use kube_sim::{Effect, Match, Rule};
+use runtime::watch;
 use runtime::{Randomness, Tasks};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::Server;

@@ -123,7 +123,10 @@ fn hostname(text: &str) -> bool {
 fn uri(text: &str) -> bool {
     let absolute = text.split_once(':').is_some_and(|(scheme, rest)| {
         !rest.is_empty()
-            && scheme.bytes().next().is_some_and(|c| c.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .next()
+                .is_some_and(|c| c.is_ascii_alphabetic())
             && scheme
                 .bytes()
                 .all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))
@@ -144,7 +147,13 @@ mod tests {
 
     #[test]
     fn numbers_print_without_a_trailing_fraction() {
-        for (value, text) in [(0.0, "0"), (1.0, "1"), (0.5, "0.5"), (65535.0, "65535"), (-1.0, "-1")] {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.5, "0.5"),
+            (65535.0, "65535"),
+            (-1.0, "-1"),
+        ] {
             assert_eq!(number(value), text);
         }
     }

@@ -16,24 +16,101 @@ pub(super) struct References {
 }
 
 const KEYWORDS: [&str; 18] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function",
-    "if", "import", "let", "loop", "package", "namespace", "return",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
 ];
 
 /// Names that stand for types, or for the first part of a function's name.
 const GLOBALS: [&str; 17] = [
-    "int", "uint", "double", "string", "bool", "bytes", "list", "map", "type", "null_type", "dyn",
-    "optional", "lists", "strings", "math", "google", "optional_type",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "list",
+    "map",
+    "type",
+    "null_type",
+    "dyn",
+    "optional",
+    "lists",
+    "strings",
+    "math",
+    "google",
+    "optional_type",
 ];
 
 const FUNCTIONS: [&str; 53] = [
-    "size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string",
-    "bool", "bytes", "dyn", "type", "has", "hasValue", "value", "or", "orValue", "of", "none",
-    "ofNonZeroValue", "optMap", "optFlatMap", "charAt", "indexOf", "lastIndexOf", "lowerAscii",
-    "upperAscii", "replace", "split", "join", "substring", "trim", "reverse", "format", "quote",
-    "slice", "flatten", "range", "distinct", "sort", "sortBy", "first", "last", "optional.of",
-    "optional.none", "optional.ofNonZeroValue", "lists.range", "strings.quote",
-    "@not_strictly_false", "@in", "@sortByAssociatedKeys", "lists.@sortByAssociatedKeys",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "dyn",
+    "type",
+    "has",
+    "hasValue",
+    "value",
+    "or",
+    "orValue",
+    "of",
+    "none",
+    "ofNonZeroValue",
+    "optMap",
+    "optFlatMap",
+    "charAt",
+    "indexOf",
+    "lastIndexOf",
+    "lowerAscii",
+    "upperAscii",
+    "replace",
+    "split",
+    "join",
+    "substring",
+    "trim",
+    "reverse",
+    "format",
+    "quote",
+    "slice",
+    "flatten",
+    "range",
+    "distinct",
+    "sort",
+    "sortBy",
+    "first",
+    "last",
+    "optional.of",
+    "optional.none",
+    "optional.ofNonZeroValue",
+    "lists.range",
+    "strings.quote",
+    "@not_strictly_false",
+    "@in",
+    "@sortByAssociatedKeys",
+    "lists.@sortByAssociatedKeys",
 ];
 
 /// A property name as rules write it.
@@ -106,7 +183,9 @@ impl<'a> Walk<'a> {
                 let name = call.func_name.as_str();
                 let operator = name.contains('_') && !name.contains(|c: char| c.is_alphanumeric());
                 if !operator && !FUNCTIONS.contains(&name) {
-                    return Err(format!("undeclared reference to '{name}' (in container '')"));
+                    return Err(format!(
+                        "undeclared reference to '{name}' (in container '')"
+                    ));
                 }
                 Ok(match (name, args.as_slice()) {
                     ("_[_]", [Known::Schema(node), _]) => element(node),
@@ -177,7 +256,9 @@ impl<'a> Walk<'a> {
         if GLOBALS.contains(&name) {
             return Ok(Known::Anything);
         }
-        Err(format!("undeclared reference to '{name}' (in container '')"))
+        Err(format!(
+            "undeclared reference to '{name}' (in container '')"
+        ))
     }
 
     fn select(&self, operand: Known<'a>, field: &str) -> Result<Known<'a>, String> {

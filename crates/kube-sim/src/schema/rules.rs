@@ -10,8 +10,7 @@ use std::{
 };
 
 use cel::{
-    Context, Env, ExecutionError, Program, Value as CelValue,
-    extensions,
+    Context, Env, ExecutionError, Program, Value as CelValue, extensions,
     objects::{Key, Map, OptionalValue},
 };
 use serde_json::Value;
@@ -70,24 +69,29 @@ impl Rule {
         let text = |key: &str| document[key].as_str().unwrap_or_default().trim().to_owned();
         let source = text("rule");
         if source.is_empty() {
-            return Err(SchemaError::new(format!("{path}.rule"), &Value::Null, "rule is not specified"));
+            return Err(SchemaError::new(
+                format!("{path}.rule"),
+                &Value::Null,
+                "rule is not specified",
+            ));
         }
         let optional_old = document["optionalOldSelf"].as_bool().unwrap_or(false);
-        let compile = |source: &str, key: &str| -> Result<(Arc<Program>, References), SchemaError> {
-            let refuse = |why: String| {
-                SchemaError::new(
-                    format!("{path}.{key}"),
-                    &Value::from(source),
-                    format!("compilation failed: {why}"),
-                )
+        let compile =
+            |source: &str, key: &str| -> Result<(Arc<Program>, References), SchemaError> {
+                let refuse = |why: String| {
+                    SchemaError::new(
+                        format!("{path}.{key}"),
+                        &Value::from(source),
+                        format!("compilation failed: {why}"),
+                    )
+                };
+                let program = environment()
+                    .compile(source)
+                    .map_err(|error| refuse(error.to_string()))?;
+                let found = references::check(program.expression(), node, root, optional_old)
+                    .map_err(refuse)?;
+                Ok((Arc::new(program), found))
             };
-            let program = environment()
-                .compile(source)
-                .map_err(|error| refuse(error.to_string()))?;
-            let found = references::check(program.expression(), node, root, optional_old)
-                .map_err(refuse)?;
-            Ok((Arc::new(program), found))
-        };
         let (program, found) = compile(&source, "rule")?;
         let message_expression = match text("messageExpression").as_str() {
             "" => None,
@@ -136,7 +140,13 @@ impl Rule {
         })
     }
 
-    fn evaluate(&self, node: &Node, value: &Value, old: Option<&Value>, path: &str) -> Option<Cause> {
+    fn evaluate(
+        &self,
+        node: &Node,
+        value: &Value,
+        old: Option<&Value>,
+        path: &str,
+    ) -> Option<Cause> {
         let old_self = match (self.transition, self.optional_old, old) {
             (false, ..) => None,
             (true, false, None) => return None,
@@ -176,7 +186,10 @@ impl Rule {
             Ok(other) => Some(Cause::invalid(
                 path,
                 &Value::from(type_name),
-                &format!("rule did not evaluate to bool but to {other:?}: {}", self.source),
+                &format!(
+                    "rule did not evaluate to bool but to {other:?}: {}",
+                    self.source
+                ),
             )),
             Err(error) => {
                 let why = match &error {
@@ -295,8 +308,9 @@ fn visible<'a>(node: &'a Node, name: &str) -> Option<(String, Option<&'a Node>)>
             .contains(&name)
             .then(|| (name.to_owned(), None)),
         // Below an untyped place everything is visible as it is.
-        Additional::Pruned => (node.properties.is_empty() && node.types.is_none())
-            .then(|| (name.to_owned(), None)),
+        Additional::Pruned => {
+            (node.properties.is_empty() && node.types.is_none()).then(|| (name.to_owned(), None))
+        }
     }
 }
 

@@ -171,7 +171,9 @@ fn numeric(node: &Node, value: &Value, report: &mut Report<'_>) {
         return;
     };
     let integer = node.types == Some(Type::Integer);
-    if integer && node.format == "int32" && value.as_i64().is_none_or(|v| i32::try_from(v).is_err())
+    if integer
+        && node.format == "int32"
+        && value.as_i64().is_none_or(|v| i32::try_from(v).is_err())
         && figure.abs() > f64::from(i32::MAX)
     {
         report.invalid(value, "must be of type int32: \"int64\"");
@@ -181,7 +183,10 @@ fn numeric(node: &Node, value: &Value, report: &mut Report<'_>) {
         if bound.exclusive && figure <= bound.value {
             report.invalid(value, &format!("should be greater than {limit}"));
         } else if !bound.exclusive && figure < bound.value {
-            report.invalid(value, &format!("should be greater than or equal to {limit}"));
+            report.invalid(
+                value,
+                &format!("should be greater than or equal to {limit}"),
+            );
         }
     }
     if let Some(bound) = node.maximum {
@@ -219,7 +224,10 @@ fn list(node: &Node, value: &Value, items: &[Value], old: Option<&Value>, report
         report.too_many(items.len(), max);
     }
     if let Some(min) = node.item_count.min.filter(|min| count < *min) {
-        report.refuse(&Value::from(count), &format!("should have at least {min} items"));
+        report.refuse(
+            &Value::from(count),
+            &format!("should have at least {min} items"),
+        );
     }
     let repeated = |index: usize| items[..index].contains(&items[index]);
     if node.unique_items && (0..items.len()).any(repeated) {
@@ -252,7 +260,13 @@ fn list(node: &Node, value: &Value, items: &[Value], old: Option<&Value>, report
             ));
         }
         if let Some(below) = &node.items {
-            structural(below, item, counterpart(node, item, old), &at, report.errors);
+            structural(
+                below,
+                item,
+                counterpart(node, item, old),
+                &at,
+                report.errors,
+            );
         }
     }
 }
@@ -266,7 +280,10 @@ fn object(node: &Node, value: &Value, old: Option<&Value>, report: &mut Report<'
         report.too_many(map.len(), max);
     }
     if let Some(min) = node.property_count.min.filter(|min| count < *min) {
-        report.refuse(&Value::from(count), &format!("should have at least {min} properties"));
+        report.refuse(
+            &Value::from(count),
+            &format!("should have at least {min} properties"),
+        );
     }
     for name in &node.required {
         if !map.contains_key(name) {

@@ -20,7 +20,8 @@ pub(super) const NODES: Printer = Printer {
         Column("Container-Runtime", "string", "", 1),
     ],
     row: |node, now| {
-        let info = |field: &str, absent: &str| text_or(node, &["status", "nodeInfo", field], absent);
+        let info =
+            |field: &str, absent: &str| text_or(node, &["status", "nodeInfo", field], absent);
         vec![
             name(node),
             node_status(node).into(),
@@ -55,11 +56,13 @@ fn roles(node: &Value) -> String {
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
-        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) => Some(role),
-            None if key == "kubernetes.io/role" => value.as_str(),
-            None => None,
-        })
+        .filter_map(
+            |(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+                Some(role) => Some(role),
+                None if key == "kubernetes.io/role" => value.as_str(),
+                None => None,
+            },
+        )
         .filter(|role| !role.is_empty())
         .collect();
     roles.sort_unstable();
@@ -115,9 +118,17 @@ fn event(event: &Value, now: Timestamp) -> Vec<Value> {
             .to_owned()
     };
     let series = first_of(&[&["series", "lastObservedTime"]]);
-    let first = first_of(&[&["firstTimestamp"], &["deprecatedFirstTimestamp"], &["eventTime"]]);
+    let first = first_of(&[
+        &["firstTimestamp"],
+        &["deprecatedFirstTimestamp"],
+        &["eventTime"],
+    ]);
     let last = if series.is_empty() {
-        first_of(&[&["lastTimestamp"], &["deprecatedLastTimestamp"], &["eventTime"]])
+        first_of(&[
+            &["lastTimestamp"],
+            &["deprecatedLastTimestamp"],
+            &["eventTime"],
+        ])
     } else {
         series
     };
@@ -237,7 +248,13 @@ pub(super) const SERVICES: Printer = Printer {
                     .filter_map(|ingress| ingress["ip"].as_str().or(ingress["hostname"].as_str())),
             )
             .collect();
-        let or_none = |parts: String| if parts.is_empty() { "<none>".to_owned() } else { parts };
+        let or_none = |parts: String| {
+            if parts.is_empty() {
+                "<none>".to_owned()
+            } else {
+                parts
+            }
+        };
         let kind = str_at(object, &["spec", "type"]);
         let external = match (kind, outside.is_empty()) {
             ("LoadBalancer", true) => "<pending>".to_owned(),
@@ -291,8 +308,16 @@ pub(super) const CLAIMS: Printer = Printer {
             name(object),
             status,
             text_or(object, &["spec", "volumeName"], ""),
-            if bound { text_or(object, &["status", "capacity", "storage"], "") } else { "".into() },
-            if bound { modes(object, &["status", "accessModes"]) } else { "".into() },
+            if bound {
+                text_or(object, &["status", "capacity", "storage"], "")
+            } else {
+                "".into()
+            },
+            if bound {
+                modes(object, &["status", "accessModes"])
+            } else {
+                "".into()
+            },
             text_or(object, &["spec", "storageClassName"], ""),
             age::created(object, now),
         ]
@@ -312,7 +337,11 @@ pub(super) const VOLUMES: Printer = Printer {
     ],
     row: |object, now| {
         let claim = match at(object, &["spec", "claimRef"]) {
-            Some(claim) => format!("{}/{}", str_at(claim, &["namespace"]), str_at(claim, &["name"])),
+            Some(claim) => format!(
+                "{}/{}",
+                str_at(claim, &["namespace"]),
+                str_at(claim, &["name"])
+            ),
             None => String::new(),
         };
         vec![
@@ -353,7 +382,11 @@ pub(super) const STORAGE_CLASSES: Printer = Printer {
             .is_some_and(|all| all["storageclass.kubernetes.io/is-default-class"] == "true");
         let shown = meta_str(object, "name");
         vec![
-            if default { format!("{shown} (default)").into() } else { shown.into() },
+            if default {
+                format!("{shown} (default)").into()
+            } else {
+                shown.into()
+            },
             text_or(object, &["provisioner"], ""),
             text_or(object, &["reclaimPolicy"], "Delete"),
             text_or(object, &["volumeBindingMode"], "Immediate"),

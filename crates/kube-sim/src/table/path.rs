@@ -22,7 +22,10 @@ impl JsonPath {
     /// Says what of it is not understood.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut steps = Vec::new();
-        let text = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(text);
+        let text = text
+            .strip_prefix('{')
+            .and_then(|t| t.strip_suffix('}'))
+            .unwrap_or(text);
         let mut rest = text.strip_prefix('$').unwrap_or(text);
         if rest.is_empty() {
             return Err("is empty".to_owned());
@@ -62,7 +65,11 @@ fn walk<'a>(steps: &[Step], value: &'a Value) -> Option<&'a Value> {
         Step::Name(name) => walk(rest, value.get(name)?),
         Step::Index(index) => {
             let items = value.as_array()?;
-            let at = if *index < 0 { items.len() as i64 + index } else { *index };
+            let at = if *index < 0 {
+                items.len() as i64 + index
+            } else {
+                *index
+            };
             walk(rest, items.get(usize::try_from(at).ok()?)?)
         }
         Step::All => match value {
@@ -145,8 +152,9 @@ fn bracket(inner: &str) -> Result<Step, String> {
             let literal = literal.trim();
             let value = match quoted(literal) {
                 Some(text) => Value::from(text),
-                None => serde_json::from_str(literal)
-                    .map_err(|_| format!("{literal} is no literal"))?,
+                None => {
+                    serde_json::from_str(literal).map_err(|_| format!("{literal} is no literal"))?
+                }
             };
             Ok::<_, String>((equal, value))
         })
@@ -173,11 +181,24 @@ mod tests {
             (".spec.list[*]", json!("x")),
             (".spec['a.b']", json!("dotted")),
             (".spec.a\\.b", json!("dotted")),
-            (".status.conditions[?(@.type==\"Ready\")].status", json!("True")),
-            (".status.conditions[?(@.type == 'Ready')].status", json!("True")),
-            (".status.conditions[?(@.type!='Other')].status", json!("True")),
+            (
+                ".status.conditions[?(@.type==\"Ready\")].status",
+                json!("True"),
+            ),
+            (
+                ".status.conditions[?(@.type == 'Ready')].status",
+                json!("True"),
+            ),
+            (
+                ".status.conditions[?(@.type!='Other')].status",
+                json!("True"),
+            ),
         ] {
-            assert_eq!(JsonPath::parse(path).unwrap().first(&object), Some(&value), "{path}");
+            assert_eq!(
+                JsonPath::parse(path).unwrap().first(&object),
+                Some(&value),
+                "{path}"
+            );
         }
         assert_eq!(JsonPath::parse(".spec.none").unwrap().first(&object), None);
         for bad in ["", "spec", ".a[", ".a[x]", ".a[?(b)]"] {

@@ -87,12 +87,19 @@ fn initializing(pod: &Value, restarts: &mut Restarts) -> Option<String> {
 fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
     let phase = str_at(pod, &["status", "phase"]);
     let own_reason = str_at(pod, &["status", "reason"]);
-    let mut word = if own_reason.is_empty() { phase } else { own_reason }.to_owned();
+    let mut word = if own_reason.is_empty() {
+        phase
+    } else {
+        own_reason
+    }
+    .to_owned();
     if condition(pod, "PodScheduled").is_some_and(|c| c["reason"] == "SchedulingGated") {
         "SchedulingGated".clone_into(&mut word);
     }
     let sidecars = |specs: &[&str]| {
-        items(pod, specs).filter(|spec| spec["restartPolicy"] == "Always").count()
+        items(pod, specs)
+            .filter(|spec| spec["restartPolicy"] == "Always")
+            .count()
     };
     let total = items(pod, &["spec", "containers"]).count() + sidecars(&["spec", "initContainers"]);
     let (mut ready, mut restarts) = (0, Restarts::default());
@@ -116,7 +123,12 @@ fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
             }
         }
         if word == "Completed" && running {
-            word = if holds(pod, "Ready") { "Running" } else { "NotReady" }.to_owned();
+            word = if holds(pod, "Ready") {
+                "Running"
+            } else {
+                "NotReady"
+            }
+            .to_owned();
         }
     }
     if is_deleting(pod) {
@@ -127,7 +139,11 @@ fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
         }
     }
     let restarted = if restarts.count != 0 && !restarts.last.is_empty() {
-        format!("{} ({} ago)", restarts.count, age::since(&restarts.last, now))
+        format!(
+            "{} ({} ago)",
+            restarts.count,
+            age::since(&restarts.last, now)
+        )
     } else {
         restarts.count.to_string()
     };
@@ -144,7 +160,11 @@ fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
         text_or(pod, &["status", "podIP"], "<none>"),
         text_or(pod, &["spec", "nodeName"], "<none>"),
         text_or(pod, &["status", "nominatedNodeName"], "<none>"),
-        if gates == 0 { "<none>".into() } else { format!("{open}/{gates}").into() },
+        if gates == 0 {
+            "<none>".into()
+        } else {
+            format!("{open}/{gates}").into()
+        },
     ]
 }
 
@@ -163,7 +183,11 @@ mod tests {
     fn the_status_word_says_what_a_pod_waits_for() {
         let spec = json!({"containers": [{"name": "a"}]});
         for (pod, ready, expected) in [
-            (json!({"spec": spec, "status": {"phase": "Pending"}}), "0/1", "Pending"),
+            (
+                json!({"spec": spec, "status": {"phase": "Pending"}}),
+                "0/1",
+                "Pending",
+            ),
             (
                 json!({"spec": spec, "status": {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}}),
                 "0/1",
@@ -184,7 +208,11 @@ mod tests {
                 "0/1",
                 "Terminating",
             ),
-            (json!({"spec": spec, "status": {"phase": "Failed", "reason": "Evicted"}}), "0/1", "Evicted"),
+            (
+                json!({"spec": spec, "status": {"phase": "Failed", "reason": "Evicted"}}),
+                "0/1",
+                "Evicted",
+            ),
             (
                 json!({"spec": {"containers": [{}], "initContainers": [{"name": "i"}]}, "status": {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}}),
                 "0/1",

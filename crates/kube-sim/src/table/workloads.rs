@@ -81,10 +81,22 @@ pub(super) const REPLICA_SETS: Printer = Printer {
 };
 
 pub(super) const STATEFUL_SETS: Printer = Printer {
-    columns: &[NAME, Column("Ready", "string", "", 0), AGE, CONTAINERS, IMAGES],
+    columns: &[
+        NAME,
+        Column("Ready", "string", "", 0),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+    ],
     row: |object, now| {
         let [containers, images, _] = template(object);
-        vec![name(object), ratio(object), age::created(object, now), containers, images]
+        vec![
+            name(object),
+            ratio(object),
+            age::created(object, now),
+            containers,
+            images,
+        ]
     },
 };
 
@@ -201,7 +213,11 @@ pub(super) const CRON_JOBS: Printer = Printer {
             text_or(object, &["spec", "timeZone"], "<none>"),
             if suspended { "True" } else { "False" }.into(),
             items(object, &["status", "active"]).count().into(),
-            if last.is_empty() { "<none>".into() } else { age::since(last, now).into() },
+            if last.is_empty() {
+                "<none>".into()
+            } else {
+                age::since(last, now).into()
+            },
             age::created(object, now),
         ]
     },
