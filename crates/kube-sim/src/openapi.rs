@@ -4,8 +4,11 @@
 //! and its schema with the kind it belongs to. Custom kinds show their CRD's schema; built-in
 //! kinds their envelope only, for clients have those types built in.
 
+use std::fmt::Write as _;
+
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http::Response;
 use serde_json::{Map, Value, json};
@@ -102,7 +105,7 @@ fn index(registry: &Registry) -> Value {
         .into_iter()
         .map(|(name, kinds)| {
             let digest = Sha256::digest(version_three(&kinds).to_string());
-            let hash: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+            let hash = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
             let url = format!("/openapi/v3/{name}?hash={hash}");
             (name, json!({"serverRelativeURL": url}))
         })

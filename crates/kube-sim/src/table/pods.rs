@@ -123,12 +123,12 @@ fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
             }
         }
         if word == "Completed" && running {
-            word = if holds(pod, "Ready") {
+            let shown = if holds(pod, "Ready") {
                 "Running"
             } else {
                 "NotReady"
-            }
-            .to_owned();
+            };
+            shown.clone_into(&mut word);
         }
     }
     if is_deleting(pod) {

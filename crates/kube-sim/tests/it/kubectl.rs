@@ -63,7 +63,7 @@ impl Cluster {
         let tasks = Tasks::new();
         let (server, stopper) = (sim.clone(), tasks.clone());
         tasks.spawn("api server", async move {
-            server.serve(listener, &stopper).await
+            server.serve(listener, &stopper).await;
         });
         let home = tempfile::tempdir().unwrap();
         let config = json!({
@@ -734,5 +734,5 @@ async fn objects_made_by_create_commands_arrive_whole() {
         json!("50%")
     );
     assert_eq!(cluster.json(&["get", "pc", "high"])["value"], json!(1000));
-    cluster.good(&["delete", "ns", "foo"]);
+    cluster.good(&["delete", "ns", "foo", "--wait=false"]);
 }

@@ -1,5 +1,7 @@
 //! What a schema does to objects: pruning, defaults, structural validation, CEL rules.
 
+#![allow(clippy::needless_pass_by_value)] // cases hand their JSON over
+
 use std::{fs, path::Path};
 
 use kube_sim::schema::{ListKind, Schema};
