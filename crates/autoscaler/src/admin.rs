@@ -17,7 +17,7 @@ use runtime::{Clock, Tasks};
 use tokio::net::TcpListener;
 
 /// The process is stuck when its heart did not beat for so long.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 
 /// What the endpoints look at.
 #[derive(Clone)]

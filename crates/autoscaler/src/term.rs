@@ -11,11 +11,11 @@ pub(crate) async fn run(ctx: &Context, effects: &Effects) {
     ctx.state.wait_synced().await;
     tracing::info!(epoch = effects.epoch(), "the loops begin");
     futures::future::join5(
-        ctx.cloud.run(),
-        machines::run(ctx, effects),
-        node_group::run(ctx, effects),
-        scale_up::run(ctx, effects),
-        scale_down::run(ctx, effects),
+        Box::pin(ctx.cloud.run()),
+        Box::pin(machines::run(ctx, effects)),
+        Box::pin(node_group::run(ctx, effects)),
+        Box::pin(scale_up::run(ctx, effects)),
+        Box::pin(scale_down::run(ctx, effects)),
     )
     .await;
 }

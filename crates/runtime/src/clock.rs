@@ -116,6 +116,7 @@ impl Clock {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // the clock is held against tokio's own
 mod tests {
     use super::*;
 

@@ -89,6 +89,7 @@ impl Tasks {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // the clock is held against tokio's own
 mod tests {
     use std::{
         sync::atomic::{AtomicBool, Ordering},

@@ -1,11 +1,7 @@
 //! The whole product in a whole world, in virtual time; and the process as a user meets it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::format_push_string)] // a picture for a failed assertion
+#![allow(missing_docs, unreachable_pub)]
 
 mod command_line;
 mod crash;

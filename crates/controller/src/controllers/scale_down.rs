@@ -142,7 +142,7 @@ pub fn still_removable(ctx: &Context, object: &VPSieNode) -> Option<String> {
     );
     empty::still_removable(&input(ctx), &machine)
         .err()
-        .map(|refusal| format!("{} ({refusal:?})", refusal.name()))
+        .map(|refusal| format!("{}: {refusal}", refusal.name()))
 }
 
 fn count_blocked(ctx: &Context, input: &Input, report: &empty::Report) {

@@ -120,6 +120,7 @@ async fn once(
     let (plan, report) = scale_up::plan(&input);
     let violations = audit::scale_up(&input, &plan);
     if !violations.is_empty() {
+        let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
         tracing::error!(?violations, ?plan, "the plan breaks a rule and is refused");
         return Ok(Duration::from_secs(30));
     }
