@@ -4,8 +4,6 @@
 //! and its schema with the kind it belongs to. Custom kinds show their CRD's schema; built-in
 //! kinds their envelope only, for clients have those types built in.
 
-use std::fmt::Write as _;
-
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
