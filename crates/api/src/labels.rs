@@ -1,11 +1,11 @@
 //! Every label, annotation, taint and finalizer the product reads or writes.
 
 /// Label `"true"` on NodeGroups, VPSieNodes and Nodes: without exactly this value a NodeGroup is
-/// ignored (requirement G1).
+/// ignored.
 pub const MANAGED: &str = "autoscaler.vpsie.com/managed";
 /// Label on VPSieNodes and Nodes: the NodeGroup's name.
 pub const NODE_GROUP: &str = "autoscaler.vpsie.com/nodegroup";
-/// Label on Nodes: the NodeGroup's namespace, so that equal names stay apart (requirement G2).
+/// Label on Nodes: the NodeGroup's namespace, so that equal names stay apart.
 pub const NODE_GROUP_NAMESPACE: &str = "autoscaler.vpsie.com/nodegroup-namespace";
 /// Label on Nodes: the VPSieNode's name.
 pub const VPSIE_NODE: &str = "autoscaler.vpsie.com/vpsienode";

@@ -155,7 +155,7 @@ impl NodeGroup {
         )
     }
 
-    /// Whether the group carries the managed label with exactly the value `true` (requirement G1).
+    /// Whether the group carries the managed label with exactly the value `true`.
     #[must_use]
     pub fn is_managed(&self) -> bool {
         let labels = self.metadata.labels.as_ref();

@@ -1,7 +1,7 @@
 //! Health, readiness and metrics over HTTP.
 //!
 //! `/healthz` is the process's own progress, `/readyz` says whether the index is complete. The
-//! cloud being down fails neither (requirement I3).
+//! cloud being down fails neither.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! Flags and environment variables: the predecessor's, with its defaults (`predecessor.md` §1.3),
+//! Flags and environment variables: the predecessor's, with its defaults,
 //! and those of what is new.
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};

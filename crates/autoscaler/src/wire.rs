@@ -223,7 +223,7 @@ impl Replica {
         }
     }
 
-    /// Stops acting, then gives the lease away (requirement I4).
+    /// Stops acting, then gives the lease away.
     pub async fn stop(self) {
         self.tasks.stop();
         // Effects in flight reach their recorded point; after this nothing of ours acts.

@@ -1,7 +1,7 @@
 //! The cloud as the product sees it: one object-safe trait, its error classes, the pure functions
 //! that read an observation, and the contract suite every provider must pass.
 //!
-//! Two provisioning modes stand behind the trait (requirement C2): *managed* clusters, where a
+//! Two provisioning modes stand behind the trait: *managed* clusters, where a
 //! worker is added to a pool and gets neither name nor user data from us, and plain *machines*,
 //! which take both. [`Capabilities`] says which; the core never assumes.
 

@@ -37,7 +37,7 @@ pub enum NodeMatch {
 
 /// Finds the Node that runs on `instance` among `nodes`.
 ///
-/// The host name decides, without case (`vpsie-api.md` §c.4: the only rule that two working
+/// The host name decides, without case (the only rule that two working
 /// clients share). A `providerID` that names another machine, or a control-plane role, is a
 /// conflict; addresses are compared only when both sides list any.
 #[must_use]

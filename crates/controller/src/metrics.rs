@@ -1,4 +1,4 @@
-//! Every metric the process exports, and nothing that no code sets (requirement J1).
+//! Every metric the process exports, and nothing that no code sets.
 //!
 //! Names keep the predecessor's prefix. Counters get `_total` from the exposition format.
 

@@ -114,7 +114,7 @@ impl From<Hostname> for String {
     }
 }
 
-/// A NodeGroup: the same name in two namespaces is two groups (requirement G2).
+/// A NodeGroup: the same name in two namespaces is two groups.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct GroupKey {
     /// The NodeGroup's namespace.

@@ -1,7 +1,7 @@
 //! How many machines of which kind to buy for the pods that cannot be scheduled.
 //!
 //! The whole deficit is planned at once over all groups: room that is free now, then machines on
-//! their way, then new ones at the lowest price (requirements D2, D3, D9). The plan leaves no
+//! their way, then new ones at the lowest price. The plan leaves no
 //! choice to whoever carries it out; the report says for every pod where it goes or why not.
 
 mod bounds;

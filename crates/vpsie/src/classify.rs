@@ -1,4 +1,4 @@
-//! What an answer means: by its body first, then by its status (`vpsie-api.md` §d).
+//! What an answer means: by its body first, then by its status.
 //!
 //! The cloud answers 200 with `error: true`, and 500 for a business limit; so a status alone says
 //! little. What cannot be read proves nothing: on a read that is drift of the contract, on a write

@@ -1,6 +1,6 @@
 //! One cluster as the cloud lists it: its machines and its pools in one observation.
 //!
-//! Three answers make it up (`vpsie-api.md` §b.4): the cluster with its nodes, its node groups,
+//! Three answers make it up: the cluster with its nodes, its node groups,
 //! and, where the nodes carry no UUID, the account's machines by host name. Whatever is missing,
 //! undecodable or contradictory makes it incomplete; nothing is ever filled in.
 

@@ -1,4 +1,4 @@
-//! Managed clusters as a [`CloudProvider`] (`vpsie-api.md` §b.4, §g.2): what it can do, and which
+//! Managed clusters as a [`CloudProvider`]: what it can do, and which
 //! part does it.
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -82,7 +82,7 @@ fn money(object: &Value, key: &str) -> Option<Decimal> {
         .filter(|amount| !amount.is_sign_negative())
 }
 
-/// One machine of a cluster, in any of the three shapes (`vpsie-api.md` §b.4). `Err` names what is
+/// One machine of a cluster, in any of the three shapes. `Err` names what is
 /// missing; the UUID may be, it is then looked up elsewhere.
 pub(crate) struct Node {
     pub(crate) uuid: Option<String>,

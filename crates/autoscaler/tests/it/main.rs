@@ -8,4 +8,5 @@ mod crash;
 mod faults;
 mod harness;
 mod regressions;
+mod scenarios;
 mod story;

@@ -154,7 +154,7 @@ impl Group {
 }
 
 /// A group is ours when its label says exactly `managed=true` and its namespace is allowed
-/// (requirements G1, G2).
+///.
 #[must_use]
 pub fn is_ours(group: &NodeGroup, namespaces: &BTreeSet<String>) -> bool {
     let labelled = group
@@ -268,7 +268,7 @@ fn resolve_offerings(
     found
 }
 
-/// `allowMixedInstances: false` buys the preferred offering, else the first (requirement D9).
+/// `allowMixedInstances: false` buys the preferred offering, else the first.
 #[must_use]
 pub fn allowed_offerings(group: &Group) -> Vec<Offering> {
     let spec = &group.object.spec;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use model::{Hostname, InstanceId, NodeName, PoolId};
 
-/// The phases of requirement F1. Each says what is awaited.
+/// The phases. Each says what is awaited.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Phase {
     /// Decided; nothing was asked of the cloud yet.
@@ -191,7 +191,7 @@ impl Removal {
     }
 }
 
-/// Why a machine was given up. The names are condition reasons (`predecessor.md` §1.1).
+/// Why a machine was given up. The names are condition reasons.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum FailureReason {
     /// Not running within the deadline.
@@ -290,7 +290,7 @@ impl Record {
         }
     }
 
-    /// A machine exists, or may: what bounds must count (requirement D4).
+    /// A machine exists, or may: what bounds must count.
     #[must_use]
     pub fn may_be_billed(&self) -> bool {
         if self.is_gone() {

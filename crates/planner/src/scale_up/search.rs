@@ -3,7 +3,7 @@
 //! Greedy by price per share of the work, and by most work per machine where limits are tight;
 //! small problems look a step ahead over every kind; at the end machines are merged or replaced by
 //! cheaper ones. Of all solutions the best is taken: most pods placed, lowest price, least waste,
-//! the preferred type, fewer machines, the name (requirement D9).
+//! the preferred type, fewer machines, the name.
 
 use std::{cmp::Ordering, collections::BTreeMap, rc::Rc, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The node a machine is going to be, before it exists (requirement D8).
+//! The node a machine is going to be, before it exists.
 
 use std::sync::Arc;
 

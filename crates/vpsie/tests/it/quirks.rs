@@ -1,4 +1,4 @@
-//! What the cloud's answers look like when they are odd (`vpsie-api.md` §b.6), one by one.
+//! What the cloud's answers look like when they are odd, one by one.
 
 use std::time::Duration;
 
