@@ -124,7 +124,7 @@ async fn once(
         tracing::error!(?violations, ?plan, "the plan breaks a rule and is refused");
         return Ok(Duration::from_secs(30));
     }
-    tell(ctx, &report, told);
+    tell(ctx, &input, &report, told);
     if !plan.create.is_empty() {
         tracing::info!(
             machines = plan.machines(),
@@ -142,10 +142,14 @@ async fn once(
 }
 
 /// Reports each pod that is left, once per reason.
-fn tell(ctx: &Context, report: &Report, told: &mut BTreeMap<model::PodKey, String>) {
+fn tell(
+    ctx: &Context,
+    input: &Input,
+    report: &Report,
+    told: &mut BTreeMap<model::PodKey, String>,
+) {
     told.retain(|pod, _| report.pods.contains_key(pod));
-    let snapshot = ctx.state.snapshot();
-    for pod in snapshot.waiting() {
+    for pod in input.snapshot.waiting() {
         let Some(Placement::Left(reason)) = report.pods.get(&pod.key) else {
             continue;
         };
