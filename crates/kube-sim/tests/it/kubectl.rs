@@ -695,6 +695,7 @@ async fn a_stranger_finds_the_way_around() {
     );
     cluster.good(&["delete", "cm", "--all"]);
 }
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_made_by_create_commands_arrive_whole() {
     let Some(cluster) = Cluster::start().await else {
@@ -734,5 +735,45 @@ async fn objects_made_by_create_commands_arrive_whole() {
         json!("50%")
     );
     assert_eq!(cluster.json(&["get", "pc", "high"])["value"], json!(1000));
-    cluster.good(&["delete", "ns", "foo", "--wait=false"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleting_a_namespace_ends_when_everything_in_it_is_gone() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    for round in 0..3 {
+        cluster.good(&["create", "ns", "foo"]);
+        cluster.good(&["create", "cm", "c", "-n", "foo"]);
+        let said = finish(cluster.start_command(&["delete", "ns", "foo"]));
+        assert!(
+            said.ok && said.out == "namespace \"foo\" deleted\n",
+            "round {round}: {}{}",
+            said.out,
+            said.err
+        );
+        assert!(cluster.bad(&["get", "ns", "foo"]).contains("not found"));
+    }
+    // A pod has its grace period: the deletion waits for the kubelet, here for the test.
+    cluster.good(&["create", "ns", "foo"]);
+    cluster.good(&["run", "p", "--image=x", "-n", "foo"]);
+    let bind = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    cluster.good(&[
+        "create",
+        "--raw",
+        "/api/v1/namespaces/foo/pods/p/binding",
+        "-f",
+        &cluster.file("binding.json", &bind.to_string()),
+    ]);
+    let deleting = cluster.start_command(&["delete", "ns", "foo"]);
+    pause(1_000);
+    assert!(
+        cluster.json(&["get", "pod", "p", "-n", "foo"])["metadata"]["deletionTimestamp"]
+            .is_string()
+    );
+    let forced = cluster.run(&["delete", "pod", "p", "-n", "foo", "--force"]);
+    assert!(forced.ok, "{}", forced.err);
+    let said = finish(deleting);
+    assert!(said.ok, "{}{}", said.out, said.err);
+    assert!(cluster.bad(&["get", "ns", "foo"]).contains("not found"));
 }
