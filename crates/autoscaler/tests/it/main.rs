@@ -7,6 +7,7 @@ mod command_line;
 mod crash;
 mod faults;
 mod harness;
+mod kubectl;
 mod regressions;
 mod scenarios;
 mod story;
