@@ -13,7 +13,7 @@ fn ends_as_it_must(file: &str) {
         let flags = ["--joining-timeout=4m"];
         let harness = Harness::with(scenario.seed, scenario.world.clone(), &flags).await;
         let replica = harness.start();
-        let every = Duration::from_secs(60);
+        let every = Duration::from_mins(1);
         let verdict = sim::story::play(&harness.world, &scenario, None, every).await;
         assert!(verdict.passed, "{verdict:#?}\n{}", harness.picture());
         replica.stop().await;
