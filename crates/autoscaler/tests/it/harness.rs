@@ -59,9 +59,31 @@ pub struct Tripwire {
     plan: Mutex<Option<(u64, Moment)>>,
     tripped: AtomicBool,
     notify: Notify,
+    paused: AtomicBool,
+    resumed: Notify,
 }
 
 impl Tripwire {
+    /// Holds every request of the replica, those to the lease too, as if its process slept.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets the held requests go on.
+    pub fn resume(&self) {
+        self.paused.store(false, Ordering::SeqCst);
+        self.resumed.notify_waiters();
+    }
+
+    async fn awake(&self) {
+        while self.paused.load(Ordering::SeqCst) {
+            let resumed = self.resumed.notified();
+            if self.paused.load(Ordering::SeqCst) {
+                resumed.await;
+            }
+        }
+    }
+
     pub fn at(write: u64, moment: Moment) -> Arc<Self> {
         Arc::new(Self {
             plan: Mutex::new(Some((write, moment))),
@@ -104,7 +126,9 @@ impl Tripwire {
             self.trip();
             std::future::pending::<()>().await;
         }
+        self.awake().await;
         let answer = send.await;
+        self.awake().await;
         match moment {
             Some(Moment::AfterSending) => {
                 self.trip();
@@ -204,10 +228,15 @@ impl Harness {
     }
 
     pub fn start_with(&self, tripwire: &Arc<Tripwire>) -> Replica {
+        self.start_as("vpsie-autoscaler", tripwire)
+    }
+
+    /// A replica whose requests stand in the API server's journal under the name `actor`.
+    pub fn start_as(&self, actor: &str, tripwire: &Arc<Tripwire>) -> Replica {
         let number = self.started.fetch_add(1, Ordering::SeqCst);
         let client = Client::new(
             Wired {
-                inner: self.world.kube.client("vpsie-autoscaler", "kube-system"),
+                inner: self.world.kube.client(actor, "kube-system"),
                 tripwire: Arc::clone(tripwire),
             },
             "kube-system",

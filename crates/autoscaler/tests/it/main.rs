@@ -8,6 +8,8 @@ mod crash;
 mod faults;
 mod harness;
 mod kubectl;
+mod leadership;
 mod regressions;
+mod removal;
 mod scenarios;
 mod story;

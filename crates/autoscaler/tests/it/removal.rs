@@ -1,0 +1,119 @@
+//! Removals that are interrupted, ordered by people, or meet pods on the way.
+
+use serde_json::json;
+
+use crate::harness::{Harness, all_running, settled, virtually};
+
+const OURS: &str = "autoscaler.vpsie.com/v1alpha1";
+
+/// The single VPSieNode's name and its Node's.
+fn only_node(harness: &Harness) -> (String, String) {
+    let view = harness.world.view();
+    assert_eq!(view.vpsie_nodes.len(), 1, "{}", harness.picture());
+    let (key, node) = view.vpsie_nodes.first_key_value().unwrap();
+    let name = key.split_once('/').unwrap().1.to_owned();
+    (name, node.node.clone().unwrap())
+}
+
+#[test]
+fn a_pod_that_lands_after_the_cordon_takes_the_removal_back_and_the_node_stays() {
+    virtually(|| async {
+        let harness = Harness::new(201).await;
+        harness.group("general", 0, 4, json!({})).await;
+        let replica = harness.start();
+        harness.deployment("web", 1, "800m", None).await;
+        harness.wait(20, "the pod runs", all_running(1)).await;
+        let (_, node) = only_node(&harness);
+        harness.world.scale("default", "web", 0).await.unwrap();
+        harness
+            .wait(20, "the node is cordoned", |view| {
+                view.nodes.get(&node).is_some_and(|row| row.unschedulable)
+            })
+            .await;
+        // Bound before the scheduler heard of the cordon.
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "late", "namespace": "default" },
+            "spec": { "nodeName": node, "containers": [{
+                "name": "main", "image": "registry.example/app:1",
+                "resources": { "requests": { "cpu": "100m" } },
+            }] },
+        });
+        harness.world.apply(&pod).await.unwrap();
+        harness
+            .wait(2, "uncordoned", |view| {
+                view.nodes.get(&node).is_some_and(|row| !row.unschedulable)
+            })
+            .await;
+        harness.minutes(20).await;
+        let view = harness.world.view();
+        let said = view
+            .decisions
+            .iter()
+            .any(|d| d.reason == "ScaleDownAborted");
+        assert!(said, "{}", harness.picture());
+        assert!(view.nodes.contains_key(&node), "{}", harness.picture());
+        assert_eq!(view.pods["default/late"].phase, "Running");
+        assert_eq!((harness.bought(), harness.paid()), (1, 1));
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_deleted_group_with_pods_on_it_is_drained_and_ends_with_nothing_paid() {
+    virtually(|| async {
+        let harness = Harness::new(202).await;
+        harness.group("general", 0, 4, json!({})).await;
+        let replica = harness.start();
+        harness.deployment("web", 4, "800m", None).await;
+        harness.wait(20, "all pods run", all_running(4)).await;
+        harness
+            .world
+            .delete(OURS, "NodeGroup", "kube-system", "general")
+            .await
+            .unwrap();
+        harness
+            .wait(60, "group and nodes are gone", |view| {
+                view.groups.is_empty() && view.vpsie_nodes.is_empty()
+            })
+            .await;
+        assert_eq!((harness.bought(), harness.paid()), (2, 0));
+        let evictions = harness.world.kube.journal().records();
+        let evictions = evictions
+            .iter()
+            .filter(|record| record.subresource == "eviction" && record.code < 300)
+            .count();
+        assert!(evictions >= 4, "{evictions} evictions");
+        assert_eq!(harness.world.counts().running, 0);
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_deleted_vpsie_node_is_drained_removed_and_replaced() {
+    virtually(|| async {
+        let harness = Harness::new(203).await;
+        harness.group("general", 1, 4, json!({})).await;
+        let replica = harness.start();
+        harness.wait(20, "one node", settled(1)).await;
+        harness.deployment("web", 2, "800m", None).await;
+        harness.wait(20, "all pods run", all_running(2)).await;
+        let (name, node) = only_node(&harness);
+        harness
+            .world
+            .delete(OURS, "VPSieNode", "kube-system", &name)
+            .await
+            .unwrap();
+        harness
+            .wait(40, "its Node is gone", |view| {
+                !view.nodes.contains_key(&node)
+            })
+            .await;
+        harness.wait(40, "one node again", settled(1)).await;
+        harness.wait(20, "all pods run again", all_running(2)).await;
+        harness.minutes(10).await;
+        assert_ne!(only_node(&harness).1, node);
+        assert_eq!((harness.bought(), harness.paid()), (2, 1));
+        replica.stop().await;
+    });
+}
