@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use controller::{
     controllers::groups::Defaults,
     events::{About, Events},
+    leader::Leadership,
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -34,13 +35,15 @@ pub(crate) struct Follower {
     pub(crate) events: Events,
     pub(crate) defaults: watch::Sender<Defaults>,
     pub(crate) args: RunArgs,
+    /// Only the leader's Events are written: what is wrong is told once this replica leads.
+    pub(crate) leadership: watch::Receiver<Leadership>,
 }
 
 impl Follower {
     /// Runs until dropped.
     pub(crate) async fn run(self) {
         let mut present: Option<Credentials> = None;
-        let mut told = String::new();
+        let (mut logged, mut told) = (String::new(), String::new());
         loop {
             match self.read().await {
                 Ok(credentials) => {
@@ -49,8 +52,9 @@ impl Follower {
                         self.provider.set_credentials(Some(&credentials)).await;
                         self.set_defaults(credentials.cluster.as_deref());
                         present = Some(credentials);
-                        told.clear();
                     }
+                    logged.clear();
+                    told.clear();
                 }
                 // An API server that does not answer says nothing about the Secret.
                 Err(ReadError::Unreachable(error)) => {
@@ -61,8 +65,12 @@ impl Follower {
                         self.provider.set_credentials(None).await;
                     }
                     let text = error.to_string();
-                    if told != text {
+                    if logged != text {
                         tracing::error!(error = text, "no usable credentials of the cloud");
+                        logged.clone_from(&text);
+                    }
+                    let leads = matches!(&*self.leadership.borrow(), Leadership::Leading(_));
+                    if leads && told != text {
                         self.events
                             .warning(self.about(), "CredentialsInvalid", text.clone());
                         told = text;

@@ -149,6 +149,7 @@ impl Replica {
             events: events.clone(),
             defaults,
             args: args.clone(),
+            leadership: leadership.clone(),
         };
         tasks.spawn("credentials", follower.run());
         let admin = Admin::new(clock.clone(), state.clone(), metrics.clone(), &tasks);

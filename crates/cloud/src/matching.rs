@@ -59,10 +59,12 @@ pub fn match_node(instance: &Instance, nodes: &[NodeFacts]) -> NodeMatch {
     let node = match claims.as_slice() {
         [] => return NodeMatch::None,
         [node] => node,
-        _ => {
+        several => {
+            let names: Vec<&str> = several.iter().map(|node| node.name.as_str()).collect();
             return conflict(format!(
-                "several nodes have the host name {} when case is ignored",
-                instance.hostname
+                "several nodes have the host name {} when case is ignored: {}",
+                instance.hostname,
+                names.join(", ")
             ));
         }
     };

@@ -3,6 +3,8 @@
 #![allow(clippy::format_push_string)] // a picture for a failed assertion
 #![allow(missing_docs, unreachable_pub)]
 
+mod bad_input;
+mod canary;
 mod command_line;
 mod crash;
 mod faults;

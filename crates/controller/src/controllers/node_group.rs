@@ -97,12 +97,13 @@ async fn reconcile(
     if group.deleting() {
         return delete(ctx, effects, group, &machines).await;
     }
+    // Before the first write: what is wrong with the group may be why the write is refused.
+    report(ctx, group, told);
     if let Some(change) = missing_finalizer(&group.object) {
         let written = effects.patch_node_group(&group.object, change).await?;
         ctx.state.note_node_group(written);
         return Ok(());
     }
-    report(ctx, group, told);
     let status = status(ctx, group, &machines);
     write_status(ctx, effects, &group.object, &status).await
 }
