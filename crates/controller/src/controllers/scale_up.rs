@@ -142,12 +142,7 @@ async fn once(
 }
 
 /// Reports each pod that is left, once per reason.
-fn tell(
-    ctx: &Context,
-    input: &Input,
-    report: &Report,
-    told: &mut BTreeMap<model::PodKey, String>,
-) {
+fn tell(ctx: &Context, input: &Input, report: &Report, told: &mut BTreeMap<model::PodKey, String>) {
     told.retain(|pod, _| report.pods.contains_key(pod));
     for pod in input.snapshot.waiting() {
         let Some(Placement::Left(reason)) = report.pods.get(&pod.key) else {
