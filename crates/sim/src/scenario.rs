@@ -236,6 +236,8 @@ pub enum Expectation {
     GroupsAtMinimum,
     /// Every worker bought through the API and not deleted yet has a VPSieNode.
     NoLeakedMachines,
+    /// No more workers were bought through the API than there were VPSieNodes to buy them for.
+    NoMachineBoughtTwice,
     /// Never more workers were bought through the API in total. Checked all along.
     MachinesBoughtAtMost(usize),
     /// So many workers were bought through the API at least.

@@ -108,6 +108,7 @@ pub async fn play(
         most_running: 0,
         most_machines: 0,
         reasons: std::collections::BTreeSet::new(),
+        recorded: std::collections::BTreeSet::new(),
     };
     for manifest in &scenario.manifests {
         if let Err(error) = world.apply(manifest).await {
@@ -159,6 +160,8 @@ struct Play<'a> {
     most_machines: usize,
     /// Reasons of Events heard.
     reasons: std::collections::BTreeSet<String>,
+    /// Every VPSieNode that ever was.
+    recorded: std::collections::BTreeSet<String>,
 }
 
 impl Play<'_> {
@@ -287,6 +290,7 @@ impl Play<'_> {
                 .iter()
                 .map(|decision| decision.reason.clone()),
         );
+        self.recorded.extend(view.vpsie_nodes.keys().cloned());
         for expected in &self.scenario.expect {
             let broken = match expected {
                 Expectation::MachinesBoughtAtMost(most) => {
@@ -354,6 +358,11 @@ impl Play<'_> {
                     .collect();
                 (!leaked.is_empty())
                     .then(|| format!("no VPSieNode names the machines {}", leaked.join(", ")))
+            }
+            Expectation::NoMachineBoughtTwice => {
+                let (bought, recorded) = (bought(machines), self.recorded.len());
+                (bought > recorded)
+                    .then(|| format!("{bought} machines were bought for {recorded} VPSieNodes"))
             }
             Expectation::MachinesBoughtAtLeast(least) => {
                 let bought = bought(machines);

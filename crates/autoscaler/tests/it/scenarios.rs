@@ -6,18 +6,29 @@ use sim::scenario::Scenario;
 
 use crate::harness::{Harness, virtually};
 
-fn ends_as_it_must(file: &str) {
+fn text_of(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
-    let scenario = Scenario::from_yaml(&std::fs::read_to_string(path.join(file)).unwrap()).unwrap();
+    std::fs::read_to_string(path.join(file)).unwrap()
+}
+
+/// Plays the scenario; returns what it found wrong, and a picture of the end.
+fn play(text: &str) -> (Vec<String>, String) {
+    let scenario = Scenario::from_yaml(text).unwrap();
     virtually(move || async move {
         let flags = ["--joining-timeout=4m"];
         let harness = Harness::with(scenario.seed, scenario.world.clone(), &flags).await;
         let replica = harness.start();
         let every = Duration::from_mins(1);
         let verdict = sim::story::play(&harness.world, &scenario, None, every).await;
-        assert!(verdict.passed, "{verdict:#?}\n{}", harness.picture());
+        assert_eq!(verdict.passed, verdict.failures.is_empty());
         replica.stop().await;
-    });
+        (verdict.failures, harness.picture())
+    })
+}
+
+fn ends_as_it_must(file: &str) {
+    let (failures, picture) = play(&text_of(file));
+    assert_eq!(failures, [""; 0], "{picture}");
 }
 
 #[test]
@@ -33,6 +44,16 @@ fn the_story_of_the_deleted_group_ends_as_it_must() {
 #[test]
 fn the_story_of_the_sold_out_size_ends_as_it_must() {
     ends_as_it_must("sold-out.yaml");
+}
+
+#[test]
+fn a_story_in_which_one_purchase_brings_two_machines_fails() {
+    let doubled = text_of("default.yaml").replace("lostResponseAfterCommit", "duplicateMachine");
+    let (failures, picture) = play(&doubled);
+    let found = failures
+        .iter()
+        .any(|failure| failure.contains("machines were bought for"));
+    assert!(found, "{failures:?}\n{picture}");
 }
 
 #[test]
