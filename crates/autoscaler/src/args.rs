@@ -1,5 +1,5 @@
 //! Flags and environment variables: the predecessor's, with its defaults,
-//! and those of what is new.
+//! and those of what is new. Switches take `=true` and `=false`, as the predecessor's do.
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -107,7 +107,7 @@ pub struct RunArgs {
     #[arg(long, default_value = ":8081", value_parser = address)]
     pub health_addr: SocketAddr,
     /// Whether replicas elect a leader.
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub leader_election: bool,
     /// The Lease's name.
     #[arg(long, default_value = "vpsie-autoscaler-leader")]
@@ -143,13 +143,13 @@ pub struct RunArgs {
     #[arg(long, value_delimiter = ',')]
     pub vpsie_allowed_hosts: Vec<String>,
     /// Whether the Secret may name http://127.0.0.1 (for simulators).
-    #[arg(long)]
+    #[arg(long, default_value_t = false, hide_default_value = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub vpsie_allow_loopback_http: bool,
     /// Requests to the cloud in any minute.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub vpsie_rate_limit: u32,
     /// Whether the account's API deletes workers by identity; without it nothing is removed.
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub vpsie_targeted_delete: bool,
     /// Namespaces in which NodeGroups count.
     #[arg(long, value_delimiter = ',', default_value = "kube-system")]
@@ -176,7 +176,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "json")]
     pub log_format: LogFormat,
     /// Console logs at debug level.
-    #[arg(long)]
+    #[arg(long, default_value_t = false, hide_default_value = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub development: bool,
     /// How long the evidence of a failed machine is kept; 0 keeps it for ever.
     #[arg(long, default_value = "30m", value_parser = duration)]
@@ -205,8 +205,8 @@ pub struct RunArgs {
     /// Memory the system keeps, in MiB, besides a twentieth of all.
     #[arg(long, default_value_t = 256)]
     pub reserved_memory_mib: u32,
-    /// Accepted for compatibility: admission is by rules in the CRDs until a later version.
-    #[arg(long)]
+    /// Refused when true: this version has no webhook; its rules are in the CRDs.
+    #[arg(long, default_value_t = false, hide_default_value = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub enable_webhook: bool,
     /// Accepted for compatibility.
     #[arg(long, default_value = ":9443")]
@@ -258,11 +258,15 @@ impl RunArgs {
         if self.namespaces.iter().any(String::is_empty) {
             return Err("--namespaces holds an empty name".into());
         }
-        if !(0.0..=1.0).contains(&self.sentry_traces_sample_rate) {
-            return Err(format!(
-                "--sentry-traces-sample-rate is {}, not between 0 and 1",
-                self.sentry_traces_sample_rate
-            ));
+        for (flag, rate) in [
+            ("traces", self.sentry_traces_sample_rate),
+            ("error", self.sentry_error_sample_rate),
+        ] {
+            if !(0.0..=1.0).contains(&rate) {
+                return Err(format!(
+                    "--sentry-{flag}-sample-rate is {rate}, not between 0 and 1"
+                ));
+            }
         }
         if self.enable_webhook {
             return Err(
@@ -329,6 +333,8 @@ mod tests {
             "--metrics-addr=:9090",
             "--leader-election=false",
             "--sync-period=30s",
+            "--development=false",
+            "--enable-webhook=false",
             "--vpsie-secret=x",
             "--vpsie-namespace=y",
             "--failed-vpsienode-ttl=0",
@@ -339,7 +345,7 @@ mod tests {
         assert_eq!(args.run.vpsie_secret_name, "x");
         assert_eq!(args.run.vpsie_secret_namespace, "y");
         assert_eq!(args.run.health_addr.port(), 8081);
-        assert!(!args.run.leader_election);
+        assert!(!args.run.leader_election && !args.run.enable_webhook);
         assert!(args.run.options().lifecycle.failed_ttl.is_none());
         args.run.check().unwrap();
     }
