@@ -28,11 +28,6 @@ pub const CREATION_REASON: &str = "autoscaler.vpsie.com/creation-reason";
 pub const VPS_ID: &str = "autoscaler.vpsie.com/vps-id";
 /// Annotation on VPSieNodes of the predecessor: a create request was sent.
 pub const CREATION_REQUESTED: &str = "autoscaler.vpsie.com/creation-requested";
-/// Annotation on Nodes of the predecessor: when a drain began, RFC 3339. Not written.
-pub const DRAIN_START_TIME: &str = "autoscaler.vpsie.com/drain-start-time";
-/// Annotation on Nodes of the predecessor: `draining`, `complete`, `failed` or `timeout`. Not
-/// written; the removal record of the VPSieNode is the truth.
-pub const DRAIN_STATUS: &str = "autoscaler.vpsie.com/drain-status";
 /// Annotation on Nodes: the keys of labels, annotations and taints that the group put there, so
 /// that they can be taken away again when the group drops them.
 pub const APPLIED: &str = "autoscaler.vpsie.com/applied";
@@ -53,13 +48,6 @@ pub const NODE_GROUP_FINALIZER: &str = "nodegroup.autoscaler.vpsie.com/finalizer
 /// Finalizer of VPSieNodes.
 pub const VPSIE_NODE_FINALIZER: &str = "vpsienode.autoscaler.vpsie.com/finalizer";
 
-/// Label on Nodes, written by the cloud: the VPSie Kubernetes cluster (UUID).
-pub const CLOUD_CLUSTER: &str = "vpsie.com/cluster-id";
-/// Label on Nodes, written by the cloud: the datacenter (UUID).
-pub const CLOUD_DATACENTER: &str = "vpsie.com/datacenter-id";
-/// Label on Nodes, written by the cloud: the project (UUID).
-pub const CLOUD_PROJECT: &str = "vpsie.com/project-id";
-
 /// Kubernetes' label of the instance type; set where absent, never overwritten.
 pub const INSTANCE_TYPE: &str = "node.kubernetes.io/instance-type";
 /// Kubernetes' label of the region; set where absent, never overwritten.
@@ -70,8 +58,6 @@ pub const ZONE: &str = "topology.kubernetes.io/zone";
 pub const HOSTNAME: &str = "kubernetes.io/hostname";
 /// Kubernetes' label of the operating system.
 pub const OS: &str = "kubernetes.io/os";
-/// Kubernetes' label of the architecture.
-pub const ARCH: &str = "kubernetes.io/arch";
 /// Both spellings of the control-plane role label.
 pub const CONTROL_PLANE_ROLES: [&str; 2] = [
     "node-role.kubernetes.io/control-plane",
@@ -84,8 +70,4 @@ pub mod creation_reason {
     pub const METRICS: &str = "metrics";
     /// The group was below its minimum.
     pub const INITIAL: &str = "initial";
-    /// A person asked for it.
-    pub const MANUAL: &str = "manual";
-    /// The rebalancer replaced another node.
-    pub const REBALANCE: &str = "rebalance";
 }

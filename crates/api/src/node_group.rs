@@ -166,18 +166,6 @@ impl NodeGroup {
 }
 
 impl NodeGroupSpec {
-    /// The policy of removals, or its defaults.
-    #[must_use]
-    pub fn scale_down(&self) -> ScaleDownPolicy {
-        self.scale_down_policy.clone().unwrap_or_default()
-    }
-
-    /// The policy of growth, or its defaults.
-    #[must_use]
-    pub fn scale_up(&self) -> ScaleUpPolicy {
-        self.scale_up_policy.clone().unwrap_or_default()
-    }
-
     /// Whether one group may hold several offerings (default: yes).
     #[must_use]
     pub fn mixes_instances(&self) -> bool {

@@ -8,6 +8,9 @@ use std::{
 use jiff::Timestamp;
 use runtime::watch;
 
+/// How many records are kept; the oldest are dropped first.
+const KEPT: usize = 200_000;
+
 /// One request the server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
@@ -82,7 +85,6 @@ struct Inner {
 struct Records {
     list: VecDeque<RequestRecord>,
     next: u64,
-    limit: usize,
 }
 
 impl Journal {
@@ -91,7 +93,6 @@ impl Journal {
             records: Mutex::new(Records {
                 list: VecDeque::new(),
                 next: 1,
-                limit: 200_000,
             }),
             changed: watch::Sender::new(0),
         }))
@@ -110,17 +111,12 @@ impl Journal {
             record.seq = records.next;
             records.next += 1;
             records.list.push_back(record);
-            while records.list.len() > records.limit {
+            while records.list.len() > KEPT {
                 records.list.pop_front();
             }
             records.next - 1
         };
         self.0.changed.send_replace(seq);
-    }
-
-    /// How many records are kept (the oldest are dropped first).
-    pub fn set_limit(&self, limit: usize) {
-        self.lock().limit = limit;
     }
 
     /// All kept records.

@@ -102,21 +102,6 @@ impl Resources {
         }
     }
 
-    /// Whether each requested amount is at most what `room` has. Resources that are not asked for
-    /// do not count, even where there is less than none left.
-    #[must_use]
-    pub fn fits_into(&self, room: &Self) -> bool {
-        let fits = |asked: i64, free: i64| asked <= 0 || asked <= free;
-        fits(self.cpu_milli, room.cpu_milli)
-            && fits(self.memory, room.memory)
-            && fits(self.ephemeral, room.ephemeral)
-            && fits(self.pods, room.pods)
-            && self
-                .extended
-                .iter()
-                .all(|(name, asked)| fits(*asked, room.get(name)))
-    }
-
     /// The largest share of `whole` that any of these amounts is, in millionths.
     #[must_use]
     pub fn dominant_share(&self, whole: &Self) -> i64 {
@@ -175,17 +160,6 @@ mod tests {
         sum.add(&gpus(2));
         sum.sub(&gpus(2));
         assert_eq!(sum, Resources::default());
-    }
-
-    #[test]
-    fn only_what_is_asked_for_must_fit() {
-        let asked = gpus(1);
-        let mut room = gpus(1);
-        assert!(asked.fits_into(&room));
-        room.memory = -5;
-        assert!(asked.fits_into(&room), "no memory is asked for");
-        room.extended.clear();
-        assert!(!asked.fits_into(&room), "absent is none");
     }
 
     #[test]

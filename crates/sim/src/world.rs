@@ -308,16 +308,6 @@ impl World {
         }
     }
 
-    /// Applies every document of a YAML stream.
-    pub async fn apply_manifest(&self, yaml: &str) -> Result<(), WorldError> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(yaml)
-            .map_err(|error| WorldError::NoObject(error.to_string()))?;
-        for object in documents.iter().filter(|document| !document.is_null()) {
-            self.apply(object).await?;
-        }
-        Ok(())
-    }
-
     /// Makes a namespace, where it is not there already.
     pub async fn create_namespace(&self, name: &str) -> Result<(), WorldError> {
         let namespace =
