@@ -198,3 +198,32 @@ async fn a_create_that_could_not_be_sent_in_time_is_refused_and_not_unknown() {
     );
     assert_eq!(cloud.create_requests(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_permit_ends_while_it_waits_for_its_place_is_not_sent() {
+    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let pool = cloud.pool("101").await;
+    cloud.strike(
+        Match::Any,
+        Fault::RateLimited {
+            retry_after: RetryAfter::Seconds(20),
+        },
+        1,
+    );
+    let impatient = call_within(Duration::from_secs(1));
+    assert!(cloud.provider.health(&impatient).await.is_err());
+    let end = cloud.clock.monotonic() + Duration::from_secs(5);
+    let clock = cloud.clock.clone();
+    let leading = cloud::Call {
+        permit: cloud::Permit::new(move || clock.monotonic() < end),
+        ..call_within(Duration::from_mins(10))
+    };
+    let outcome = cloud.provider.create(&leading, &cloud.intent(&pool)).await;
+    assert!(cloud.clock.monotonic() > end, "it did not wait");
+    assert!(
+        matches!(&outcome, cloud::CreateOutcome::Rejected(error)
+            if error.class == ErrorClass::Withheld),
+        "{outcome:?}"
+    );
+    assert_eq!(cloud.create_requests(), 0);
+}
