@@ -75,3 +75,62 @@ fn run(task: &Task) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of all functions of the Rust files below `folder`.
+    fn functions(folder: &Path, names: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                functions(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let named = text.split("fn ").skip(1);
+                names
+                    .extend(named.filter_map(|rest| rest.split('(').next().map(ToOwned::to_owned)));
+            }
+        }
+    }
+
+    #[test]
+    fn documents_name_only_what_exists() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut names = Vec::new();
+        functions(&root.join("crates"), &mut names);
+        functions(&root.join("xtask"), &mut names);
+        let is_test = |quoted: &str| {
+            quoted.matches('_').count() >= 3
+                && quoted
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        let folders = ["crates/", "deploy/", "docs/", "scenarios/", "xtask/"];
+        let mut looked_up = 0;
+        for document in [
+            "README.md",
+            "ARCHITECTURE.md",
+            "CONTRIBUTING.md",
+            "docs/figures.md",
+        ] {
+            let text = fs::read_to_string(root.join(document)).unwrap();
+            // What stands between two backticks of one line.
+            for quoted in text
+                .lines()
+                .flat_map(|line| line.split('`').skip(1).step_by(2))
+            {
+                if is_test(quoted) {
+                    assert!(names.iter().any(|n| n == quoted), "{document}: {quoted}");
+                } else if folders.iter().any(|folder| quoted.starts_with(folder)) {
+                    assert!(root.join(quoted).exists(), "{document}: {quoted}");
+                } else {
+                    continue;
+                }
+                looked_up += 1;
+            }
+        }
+        assert!(looked_up > 30, "{looked_up}");
+    }
+}
