@@ -68,6 +68,11 @@ pub enum Fault {
         /// The message.
         message: String,
     },
+    /// Status 404 about an object that is there; nothing happened.
+    NotFound404 {
+        /// The message.
+        message: String,
+    },
     /// A create is accepted and no machine comes.
     NeverAppears,
     /// The machine is listed and stays in creation for ever.

@@ -468,6 +468,9 @@ fn decide(state: &mut State, call: &Call) -> Reply {
             message.clone(),
         )),
         Fault::ErrorTrue200 { message } => Some(Reply::failure_with_200(message.clone())),
+        Fault::NotFound404 { message } => {
+            Some(Reply::failure(StatusCode::NOT_FOUND, message.clone()))
+        }
         _ => None,
     });
     if let Some(instead) = instead {

@@ -378,6 +378,21 @@ async fn lists_can_be_empty_or_lack_rows_while_the_counts_stand() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_that_is_there_can_be_denied_with_404() {
+    let (caller, _) = with_workers().await;
+    let message = "Cluster not found".to_owned();
+    let denied = Fault::NotFound404 { message };
+    caller.fault(Route::GetCluster, denied);
+    let path = format!("/k8s/cluster/byId/{CLUSTER}");
+    let request = request(Method::GET, &path, None);
+    let response = caller.send(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let answer: Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(answer["message"], "Cluster not found");
+    assert_eq!(caller.nodes().await.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_can_come_in_any_order() {
     let (caller, group) = with_workers().await;
     for _ in 0..10 {
