@@ -49,7 +49,7 @@ impl Follower {
                 Ok(credentials) => {
                     if present.as_ref() != Some(&credentials) {
                         tracing::info!("credentials of the cloud are in force");
-                        self.provider.set_credentials(Some(&credentials)).await;
+                        self.provider.set_credentials(Some(&credentials));
                         self.set_defaults(credentials.cluster.as_deref());
                         present = Some(credentials);
                     }
@@ -62,7 +62,7 @@ impl Follower {
                 }
                 Err(error) => {
                     if present.take().is_some() {
-                        self.provider.set_credentials(None).await;
+                        self.provider.set_credentials(None);
                     }
                     let text = error.to_string();
                     if logged != text {

@@ -82,8 +82,7 @@ impl Vpsie {
     /// Puts credentials into force, or takes them away, for every request from now on. Tokens of
     /// earlier ones are dropped, the catalogue is read anew; the credentials in force already
     /// change nothing.
-    #[allow(clippy::unused_async)] // awaited by callers: it may come to wait for reads in flight
-    pub async fn set_credentials(&self, credentials: Option<&Credentials>) {
+    pub fn set_credentials(&self, credentials: Option<&Credentials>) {
         if self.client.set_credentials(credentials) {
             self.offerings.expire();
             self.datacenters.expire();

@@ -18,7 +18,7 @@ const NOT_APPLICABLE: [&str; 2] = [
 async fn the_suite_holds(config: Config, login: Login) {
     let mut violations = Vec::new();
     for case in cases() {
-        let cloud = Cloud::new(config.clone(), login).await;
+        let cloud = Cloud::new(config.clone(), login);
         match case.run(&cloud).await {
             Ok(Verdict::Held) => {}
             Ok(Verdict::NotApplicable(why)) => {
@@ -99,7 +99,7 @@ async fn without_targeted_delete_nothing_is_deleted() {
         Arc::new(Silent),
     );
     let credentials = credentials(&cloud.config, Login::StaticToken);
-    cloud.provider.set_credentials(Some(&credentials)).await;
+    cloud.provider.set_credentials(Some(&credentials));
     assert_eq!(case.run(&cloud).await, Ok(Verdict::Held));
     assert_eq!(cloud.asked(Route::DeleteWorker), 0);
 }

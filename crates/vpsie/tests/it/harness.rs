@@ -143,11 +143,11 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    pub async fn new(config: Config, login: Login) -> Self {
+    pub fn new(config: Config, login: Login) -> Self {
         let clock = Clock::starting_at(epoch(), 1.0);
         let cloud = Self::without_credentials(config, login, clock, |sim| Arc::new(InProcess(sim)));
         let credentials = credentials(&cloud.config, login);
-        cloud.provider.set_credentials(Some(&credentials)).await;
+        cloud.provider.set_credentials(Some(&credentials));
         cloud
     }
 

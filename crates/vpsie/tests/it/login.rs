@@ -26,7 +26,7 @@ async fn without_credentials_every_call_is_an_auth_error_and_nothing_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_at_once_share_one_login() {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     let call = a_call();
     let answers = join_all((0..20).map(|_| cloud.provider.health(&call))).await;
     assert!(answers.iter().all(Result::is_ok));
@@ -35,7 +35,7 @@ async fn callers_at_once_share_one_login() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_renewed_before_it_ends_and_not_sooner() {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     let call = a_call();
     cloud.provider.health(&call).await.unwrap();
     cloud.clock.sleep(Duration::from_mins(54)).await;
@@ -67,7 +67,7 @@ async fn every_encoding_and_shape_of_the_exchange_is_spoken_and_the_encoding_rem
                 config.login.encoding = encoding;
                 config.login.shape = shape;
                 config.login.nested = nested;
-                let cloud = Cloud::new(config, Login::Client).await;
+                let cloud = Cloud::new(config, Login::Client);
                 let call = a_call();
                 let variant = format!("{encoding:?} {shape:?} {nested}");
                 cloud.provider.health(&call).await.expect(&variant);
@@ -82,7 +82,7 @@ async fn every_encoding_and_shape_of_the_exchange_is_spoken_and_the_encoding_rem
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_ends_during_a_create_is_renewed_and_one_machine_is_bought() {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     let pool = cloud.pool("101").await;
     cloud.strike(Route::AddWorker, Fault::TokenExpiresNow, 1);
     let (call, intent) = (a_call(), cloud.intent(&pool));
@@ -102,7 +102,7 @@ async fn a_token_that_ends_during_a_create_is_renewed_and_one_machine_is_bought(
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_refused_again_after_its_renewal_is_an_auth_error() {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     cloud.strike(Route::GetCluster, Fault::Unauthorized, 9);
     let error = cloud.observe().await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Auth);
@@ -112,7 +112,7 @@ async fn a_token_that_is_refused_again_after_its_renewal_is_an_auth_error() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_whose_token_ended_together_share_one_renewal() {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     let call = a_call();
     cloud.provider.health(&call).await.unwrap();
     cloud.sim.expire_tokens();
@@ -123,7 +123,7 @@ async fn callers_whose_token_ended_together_share_one_renewal() {
 
 #[tokio::test(start_paused = true)]
 async fn refused_credentials_do_not_cause_a_storm_of_logins() {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     cloud.sim.revoke_credentials();
     let call = a_call();
     for _ in 0..10 {
@@ -140,7 +140,7 @@ async fn refused_credentials_do_not_cause_a_storm_of_logins() {
 #[tokio::test(start_paused = true)]
 async fn changed_credentials_are_used_from_the_next_request_on() {
     for login in [Login::StaticToken, Login::Client] {
-        let cloud = Cloud::new(quick(), login).await;
+        let cloud = Cloud::new(quick(), login);
         let call = a_call();
         cloud.provider.health(&call).await.unwrap();
         let rotated = Accepted {
@@ -157,20 +157,20 @@ async fn changed_credentials_are_used_from_the_next_request_on() {
             ..quick()
         };
         let changed = credentials(&config, login);
-        cloud.provider.set_credentials(Some(&changed)).await;
+        cloud.provider.set_credentials(Some(&changed));
         cloud.provider.health(&call).await.unwrap();
-        cloud.provider.set_credentials(None).await;
+        cloud.provider.set_credentials(None);
         assert!(cloud.provider.health(&call).await.is_err());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_same_credentials_again_keep_the_token() {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     let call = a_call();
     cloud.provider.health(&call).await.unwrap();
     let same = credentials(&cloud.config, Login::Client);
-    cloud.provider.set_credentials(Some(&same)).await;
+    cloud.provider.set_credentials(Some(&same));
     cloud.provider.health(&call).await.unwrap();
     assert_eq!(cloud.asked(Route::Login), 1);
 }
@@ -200,7 +200,7 @@ async fn no_log_line_carries_a_secret_even_if_the_cloud_repeats_it() {
             .with_writer(move || writer.clone())
             .finish();
         let guard = tracing::subscriber::set_default(subscriber);
-        let cloud = Cloud::new(quick(), login).await;
+        let cloud = Cloud::new(quick(), login);
         let (call, pool) = (a_call(), cloud.pool("101").await);
         cloud.disturb(Target::Everything, Disturbance::EchoesCredentials, 6);
         let outcome = cloud.provider.create(&call, &cloud.intent(&pool)).await;
@@ -221,7 +221,7 @@ async fn no_log_line_carries_a_secret_even_if_the_cloud_repeats_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_ahead_is_measured_and_does_not_shorten_tokens() {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     let ahead = jiff::SignedDuration::from_mins(20);
     cloud.strike(vpsie_sim::Match::Any, Fault::ClockSkew { by: ahead }, 50);
     let call = a_call();

@@ -33,7 +33,7 @@ async fn over_sockets(login: Login) -> Cloud {
         .tasks
         .spawn("server", async move { sim.serve(listener).await });
     let credentials = at(port, &secret(&cloud.config, login));
-    cloud.provider.set_credentials(Some(&credentials)).await;
+    cloud.provider.set_credentials(Some(&credentials));
     cloud
 }
 
@@ -147,7 +147,7 @@ async fn a_create_without_a_connection_is_refused_because_nothing_was_sent() {
         Arc::new(Silent),
     );
     let credentials = at(port, &secret(&quick(), Login::StaticToken));
-    provider.set_credentials(Some(&credentials)).await;
+    provider.set_credentials(Some(&credentials));
     let call = Call {
         request_id: "no-connection".into(),
         timeout: Duration::from_secs(10),

@@ -16,7 +16,7 @@ async fn no_minute_has_more_than_a_hundred_requests_however_many_are_wanted() {
         per_minute: 100,
         retry_after: RetryAfter::Missing,
     });
-    let cloud = Cloud::new(config, Login::StaticToken).await;
+    let cloud = Cloud::new(config, Login::StaticToken);
     let call = call_within(Duration::from_mins(10));
     let answers = join_all((0..300).map(|_| cloud.provider.health(&call))).await;
     assert!(answers.iter().all(Result::is_ok));
@@ -36,7 +36,7 @@ async fn no_minute_has_more_than_a_hundred_requests_however_many_are_wanted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_overtakes_the_catalogue_when_the_minute_is_nearly_used_up() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let pool = cloud.pool("101").await;
     let call = call_within(Duration::from_mins(10));
     let began = cloud.clock.monotonic();
@@ -62,7 +62,7 @@ async fn retry_after_is_honoured_in_every_form_and_an_absurd_one_is_not() {
         (RetryAfter::Missing, 5),
         (RetryAfter::Absurd, 5),
     ] {
-        let cloud = Cloud::new(quick(), Login::StaticToken).await;
+        let cloud = Cloud::new(quick(), Login::StaticToken);
         cloud.strike(Match::Any, Fault::RateLimited { retry_after }, 1);
         let call = call_within(Duration::from_mins(10));
         let began = cloud.clock.monotonic();
@@ -79,7 +79,7 @@ async fn retry_after_is_honoured_in_every_form_and_an_absurd_one_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn the_breaker_opens_on_failures_sends_nothing_and_closes_after_one_good_probe() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     cloud.strike(Match::Any, Fault::Html500, 5);
     let call = call_within(Duration::from_secs(5));
     let mut last = None;
@@ -104,7 +104,7 @@ async fn the_breaker_opens_on_failures_sends_nothing_and_closes_after_one_good_p
 
 #[tokio::test(start_paused = true)]
 async fn silence_opens_the_breaker_too_even_when_callers_are_impatient() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let hang = Fault::Slow {
         by: Duration::from_hours(1),
         after_commit: false,
@@ -121,7 +121,7 @@ async fn silence_opens_the_breaker_too_even_when_callers_are_impatient() {
 
 #[tokio::test(start_paused = true)]
 async fn business_refusals_do_not_open_the_breaker() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let pool = cloud.pool("101").await;
     cloud.cap_workers(0);
     let (call, intent) = (a_call(), cloud.intent(&pool));
@@ -139,7 +139,7 @@ async fn business_refusals_do_not_open_the_breaker() {
 
 /// Retries draw on randomness, calls overlap, answers are late: what the cloud saw of it.
 async fn a_disorderly_minute() -> Vec<String> {
-    let cloud = Cloud::new(quick(), Login::Client).await;
+    let cloud = Cloud::new(quick(), Login::Client);
     let pool = cloud.pool("101").await;
     let late = Fault::Slow {
         by: Duration::from_secs(3),
@@ -178,7 +178,7 @@ async fn the_same_seed_gives_the_same_requests_at_the_same_moments() {
 
 #[tokio::test(start_paused = true)]
 async fn a_create_that_could_not_be_sent_in_time_is_refused_and_not_unknown() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let pool = cloud.pool("101").await;
     cloud.strike(
         Match::Any,
@@ -201,7 +201,7 @@ async fn a_create_that_could_not_be_sent_in_time_is_refused_and_not_unknown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_permit_ends_while_it_waits_for_its_place_is_not_sent() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let pool = cloud.pool("101").await;
     cloud.strike(
         Match::Any,

@@ -13,7 +13,7 @@ use crate::harness::{Cloud, Login, a_call, quick};
 
 /// A cloud with three workers.
 async fn populated(config: Config) -> Cloud {
-    let cloud = Cloud::new(config, Login::StaticToken).await;
+    let cloud = Cloud::new(config, Login::StaticToken);
     let pool = cloud.pool("101").await;
     for _ in 0..3 {
         assert!(cloud.human_adds(pool.id));
@@ -158,7 +158,7 @@ async fn prices_are_exact_in_every_encoding() {
         };
         config.datacenters[0].sizes[0].price = monthly.parse().unwrap();
         config.datacenters[0].sizes[1].hourly_price = "0.07".parse().ok();
-        let cloud = Cloud::new(config, Login::StaticToken).await;
+        let cloud = Cloud::new(config, Login::StaticToken);
         let call = a_call();
         let datacenter = cloud.datacenter();
         let catalogue = cloud.provider.catalogue(&call, &datacenter).await.unwrap();
@@ -173,7 +173,7 @@ async fn prices_are_exact_in_every_encoding() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_catalogue_does_not_replace_one_that_was_read() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let (call, datacenter) = (a_call(), cloud.datacenter());
     let read = cloud.provider.catalogue(&call, &datacenter).await.unwrap();
     cloud.clock.sleep(Duration::from_hours(2)).await;
@@ -185,7 +185,7 @@ async fn an_empty_catalogue_does_not_replace_one_that_was_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_datacenter_that_does_not_exist_is_not_found() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let call = a_call();
     let nowhere = "ffffffff-0000-4000-8000-000000000000".into();
     let error = cloud.provider.catalogue(&call, &nowhere).await.unwrap_err();
@@ -194,7 +194,7 @@ async fn a_datacenter_that_does_not_exist_is_not_found() {
 
 #[tokio::test(start_paused = true)]
 async fn machines_on_their_way_in_and_out_are_listed_with_their_phase() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let pool = cloud.pool("101").await;
     assert!(cloud.human_adds(pool.id));
     let phase = async || {
@@ -255,7 +255,7 @@ async fn a_delete_that_the_cloud_only_pretends_is_not_taken_for_proof() {
 
 #[tokio::test(start_paused = true)]
 async fn plain_machines_are_unsupported_and_nothing_is_sent() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let scope = Scope::Project {
         project: "p".into(),
         datacenter: cloud.datacenter(),
@@ -276,7 +276,7 @@ async fn plain_machines_are_unsupported_and_nothing_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn the_request_id_travels_and_comes_back_with_errors() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     let call = a_call();
     let error = cloud
         .provider
@@ -295,7 +295,7 @@ async fn the_request_id_travels_and_comes_back_with_errors() {
 
 #[tokio::test(start_paused = true)]
 async fn everything_sent_is_reported_with_method_route_and_class() {
-    let cloud = Cloud::new(quick(), Login::StaticToken).await;
+    let cloud = Cloud::new(quick(), Login::StaticToken);
     cloud.strike(Route::GetProfile, Fault::Html500, 1);
     let call = a_call();
     cloud.provider.health(&call).await.unwrap();

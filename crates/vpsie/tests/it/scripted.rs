@@ -39,7 +39,7 @@ impl Transport for Scripted {
     }
 }
 
-async fn provider(answers: &[(&str, Value)]) -> Arc<Vpsie> {
+fn provider(answers: &[(&str, Value)]) -> Arc<Vpsie> {
     let answers = answers
         .iter()
         .map(|(key, body)| (key.replace("{cluster}", CLUSTER), body.clone()))
@@ -53,7 +53,7 @@ async fn provider(answers: &[(&str, Value)]) -> Arc<Vpsie> {
     );
     let secret = [("token".to_owned(), b"token".to_vec())].into();
     let credentials = Credentials::from_secret(&secret, AuthMode::Auto, &Allowed::default());
-    provider.set_credentials(Some(&credentials.unwrap())).await;
+    provider.set_credentials(Some(&credentials.unwrap()));
     provider
 }
 
@@ -74,7 +74,7 @@ fn group(id: i64, count: u32) -> Value {
 
 async fn observe(answers: &[(&str, Value)]) -> Result<Observation, CloudError> {
     let scope = Scope::Cluster(CLUSTER.into());
-    provider(answers).await.observe(&a_call(), &scope).await
+    provider(answers).observe(&a_call(), &scope).await
 }
 
 fn answer(data: &Value) -> Value {
@@ -170,7 +170,7 @@ async fn any_sign_of_the_control_plane_keeps_a_machine_from_being_deleted() {
     disguised["hostname"] = json!("HEL-Kubernetes-49ab-master-main.6.k8s.vpsie.net");
     let mut unclear = worker(2);
     unclear["role"] = json!("etcd");
-    let provider = provider(&[(NODES, answer(&json!({"nodes": [disguised, unclear]})))]).await;
+    let provider = provider(&[(NODES, answer(&json!({"nodes": [disguised, unclear]})))]);
     let scope = Scope::Cluster(CLUSTER.into());
     for (id, name) in [
         ("uuid-1", "hel-kubernetes-49ab-master-main.6.k8s.vpsie.net"),
@@ -239,8 +239,7 @@ async fn datacenters_are_read_to_the_last_page() {
         ("GET /datacenter?offset=0&limit=1000", page(0..20, 45)),
         ("GET /datacenter?offset=20&limit=1000", page(20..40, 45)),
         ("GET /datacenter?offset=40&limit=1000", page(40..45, 45)),
-    ])
-    .await;
+    ]);
     assert_eq!(provider.datacenters(&a_call()).await.unwrap().len(), 45);
 }
 
@@ -251,7 +250,6 @@ async fn a_server_that_ignores_the_offset_does_not_keep_us() {
     let provider = provider(&[
         ("GET /datacenter?offset=0&limit=1000", body.clone()),
         ("GET /datacenter?offset=1&limit=1000", body),
-    ])
-    .await;
+    ]);
     assert_eq!(provider.datacenters(&a_call()).await.unwrap().len(), 1);
 }
