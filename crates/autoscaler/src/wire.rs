@@ -151,13 +151,16 @@ impl Replica {
             args: args.clone(),
             leadership: leadership.clone(),
         };
-        tasks.spawn("credentials", follower.run());
+        tasks.spawn("credentials", until(&tasks, follower.run()));
         let admin = Admin::new(clock.clone(), state.clone(), metrics.clone(), &tasks);
         if let Some((metrics_listener, health_listener)) = listeners {
             admin::serve(&tasks, "metrics", metrics_listener, admin.metrics());
             admin::serve(&tasks, "health", health_listener, admin.health());
         }
-        tasks.spawn("heartbeat", async move { admin.beat().await });
+        tasks.spawn(
+            "heartbeat",
+            until(&tasks, async move { admin.beat().await }),
+        );
 
         // The loops, while leading.
         let context = Context::new(
@@ -250,6 +253,17 @@ impl Replica {
     pub fn crash(self) {
         self.tasks.abort();
         self.campaigning.abort();
+    }
+}
+
+/// A task without a safe point of its own: it ends where it stands once `tasks` are to stop.
+fn until(
+    tasks: &Tasks,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    let stop = tasks.stop_token();
+    async move {
+        let _ = stop.run_until_cancelled_owned(task).await;
     }
 }
 

@@ -11,6 +11,7 @@ mod faults;
 mod harness;
 mod kubectl;
 mod leadership;
+mod process;
 mod regressions;
 mod removal;
 mod scenarios;
