@@ -230,7 +230,8 @@ impl Replica {
     /// Stops acting, then gives the lease away.
     pub async fn stop(self) {
         self.tasks.stop();
-        // Effects in flight reach their recorded point; after this nothing of ours acts.
+        // The loops end where they stand: what they wrote before each effect is where the next
+        // leader goes on. After this nothing of ours acts.
         if self
             .clock
             .timeout(SAFE_POINT, self.tasks.join())
