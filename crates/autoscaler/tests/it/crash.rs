@@ -3,10 +3,37 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use vpsie_autoscaler::Replica;
 
 use crate::harness::{Harness, Moment, Tripwire, all_running, settled, virtually};
 
 const MOMENTS: [Moment; 3] = [Moment::Before, Moment::AfterSending, Moment::AfterAnswer];
+
+/// The replica that runs, and whether one has died before it.
+struct Running {
+    replica: Replica,
+    crashed: bool,
+}
+
+/// Waits for `end`; a replica that the tripwire stops meanwhile dies, and another begins.
+async fn outlived(
+    harness: &Harness,
+    tripwire: &Tripwire,
+    running: &mut Running,
+    end: impl Future<Output = ()>,
+) {
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            biased;
+            () = tripwire.tripped(), if !running.crashed => {
+                running.crashed = true;
+                std::mem::replace(&mut running.replica, harness.start()).crash();
+            }
+            () = &mut end => return,
+        }
+    }
+}
 
 /// Twenty pods, five machines up and five down again; dies once. Returns the number of writes.
 fn story(seed: u64, tripwire: Arc<Tripwire>) -> u64 {
@@ -15,43 +42,19 @@ fn story(seed: u64, tripwire: Arc<Tripwire>) -> u64 {
         harness.group("general", 0, 10, json!({})).await;
         let dying = harness.start_with(&tripwire);
         harness.deployment("web", 20, "400m", None).await;
-        let mut running = Some(dying);
-        let watch = async {
-            tripwire.tripped().await;
+        let mut running = Running {
+            replica: dying,
+            crashed: false,
         };
-        tokio::pin!(watch);
         let up = harness.wait(60, "all pods run", all_running(20));
-        tokio::pin!(up);
-        let mut crashed = false;
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut watch, if !crashed => {
-                    crashed = true;
-                    running.take().unwrap().crash();
-                    running = Some(harness.start());
-                }
-                () = &mut up => break,
-            }
-        }
+        outlived(&harness, &tripwire, &mut running, up).await;
         assert_eq!(harness.paid(), 5, "{}", harness.picture());
         harness.world.scale("default", "web", 0).await.unwrap();
         let down = harness.wait(180, "all nodes are gone", settled(0));
-        tokio::pin!(down);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut watch, if !crashed => {
-                    crashed = true;
-                    running.take().unwrap().crash();
-                    running = Some(harness.start());
-                }
-                () = &mut down => break,
-            }
-        }
+        outlived(&harness, &tripwire, &mut running, down).await;
         assert_eq!(harness.paid(), 0, "{}", harness.picture());
         assert_eq!(harness.bought(), 5, "none double\n{}", harness.picture());
-        running.take().unwrap().stop().await;
+        running.replica.stop().await;
         tripwire.writes()
     })
 }
