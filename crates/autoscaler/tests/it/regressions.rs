@@ -44,8 +44,8 @@ async fn killed_again_and_again(
     kills
 }
 
-/// Case 3. The harness' crash test dies once in a story, at each of its writes; this one dies all
-/// through it.
+/// Case 3. In the tests of `crash` the product dies once, at each of its writes; here it dies all
+/// through the story.
 #[test]
 fn killed_again_and_again_all_through_a_story_it_ends_with_exactly_the_right_machines() {
     virtually(|| async {
@@ -148,6 +148,9 @@ fn backs_off(
         };
         let (before, asked) = (harness.world.cloud.journal().len(), creates());
         harness.world.scale("default", "web", 6).await.unwrap();
+        harness.minutes(1).await;
+        let (now, records) = (creates() - asked, harness.world.view().vpsie_nodes.len());
+        assert!(now <= 6 && records <= 6, "{now} creates, {records} records");
         harness
             .wait(5, "the group says so", |view| {
                 let error = view.groups["kube-system/general"].conditions.get("Error");

@@ -326,7 +326,8 @@ fn nodes_that_join_two_groups_in_one_moment_are_each_claimed_once_and_foreign_on
         let size = cloud.config().datacenters[0].sizes[1].id;
         let pool = cloud.human_add_group(cluster, "by-hand", size).unwrap();
         let theirs = cloud.human_add_worker(cluster, pool).unwrap();
-        harness.clock.sleep(Duration::from_secs(100)).await;
+        // Ours run and have not joined.
+        harness.clock.sleep(Duration::from_secs(85)).await;
         let stranger = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": { "name": "stranger", "labels": { "kubernetes.io/hostname": "stranger" } },
