@@ -17,4 +17,4 @@ pub use provider::{
     BoxFuture, Call, Capabilities, Catalogue, CloudProvider, CreateIntent, CreateOutcome,
     Datacenter, DeleteOutcome, DeleteTarget, Health, Permit, PoolRequest, Scope,
 };
-pub use resolve::{OpenOperation, RequestState, resolve};
+pub use resolve::{OpenOperation, RequestState, Windows, resolve};

@@ -1,6 +1,8 @@
 //! Which Kubernetes Node runs on which machine: by host name, confirmed by what else is known.
 //! Disagreement is a conflict, never a guess.
 
+use std::net::IpAddr;
+
 use model::{Hostname, Instance, NodeName};
 
 /// What a Node says about itself.
@@ -39,7 +41,8 @@ pub enum NodeMatch {
 ///
 /// The host name decides, without case (the only rule that two working
 /// clients share). A `providerID` that names another machine, or a control-plane role, is a
-/// conflict; addresses are compared only when both sides list any.
+/// conflict; addresses are compared only when both sides list any of one kind, public or private:
+/// the cloud may know the one and the kubelet the other.
 #[must_use]
 pub fn match_node(instance: &Instance, nodes: &[NodeFacts]) -> NodeMatch {
     let claims: Vec<&NodeFacts> = nodes
@@ -77,8 +80,11 @@ pub fn match_node(instance: &Instance, nodes: &[NodeFacts]) -> NodeMatch {
             return conflict(format!("node {} has providerID {id}", node.name));
         }
     }
-    let both_known = !node.addresses.is_empty() && !instance.addresses.is_empty();
-    if both_known
+    let comparable = [true, false].into_iter().any(|private| {
+        let any = |all: &[String]| all.iter().any(|text| is_private(text) == Some(private));
+        any(&node.addresses) && any(&instance.addresses)
+    });
+    if comparable
         && !node
             .addresses
             .iter()
@@ -90,6 +96,21 @@ pub fn match_node(instance: &Instance, nodes: &[NodeFacts]) -> NodeMatch {
         ));
     }
     NodeMatch::Matched(node.name.clone())
+}
+
+/// `None` for what is no address.
+fn is_private(text: &str) -> Option<bool> {
+    match text.parse().ok()? {
+        IpAddr::V4(address) => Some(
+            address.is_private()
+                || address.is_link_local()
+                || address.is_loopback()
+                || matches!(address.octets(), [100, 64..=127, ..]),
+        ),
+        IpAddr::V6(address) => Some(
+            address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback(),
+        ),
+    }
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -151,6 +172,26 @@ mod tests {
         assert!(
             matches!(match_node(&instance(), &nodes), NodeMatch::Conflict { nodes, .. } if nodes.len() == 2)
         );
+    }
+
+    #[test]
+    fn a_public_address_does_not_contradict_a_private_one() {
+        for (listed, own, matches) in [
+            ("203.0.113.9", "10.0.0.5", true),
+            ("10.0.0.5", "203.0.113.9", true),
+            ("203.0.113.9", "203.0.113.8", false),
+            ("10.0.0.5", "100.64.1.2", false),
+            ("2001:db8::1", "fd00::1", true),
+            ("2001:db8::1", "2001:db8::2", false),
+        ] {
+            let mut machine = instance();
+            machine.addresses = vec![listed.into()];
+            let mut facts = node("hel-kubernetes-49ab-slave-11cc");
+            facts.addresses = vec![own.into()];
+            let found = match_node(&machine, &[facts.clone()]);
+            let matched = NodeMatch::Matched(facts.name);
+            assert_eq!(found == matched, matches, "{listed} {own}");
+        }
     }
 
     #[test]

@@ -42,23 +42,37 @@ pub struct OpenOperation {
     pub wanted: bool,
 }
 
+/// How long requests are waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Windows {
+    /// How long an unanswered request may still take effect; it must exceed the server's worst
+    /// completion after a client timeout plus the worst pause of a leader.
+    pub quarantine: Duration,
+    /// How long an accepted request may still take effect: a machine that is not there after
+    /// this is not its.
+    pub settle: Duration,
+    /// Since when this process has watched the clock and the cloud. The quarantine of an older
+    /// request is counted from here: a clock that differs between two leaders proves nothing.
+    pub watched_since: Timestamp,
+}
+
 /// Judges every open operation of one scope against `observation`.
 ///
-/// `owned` are the machines that belong to someone already (one VPSieNode each). `quarantine` is
-/// how long an unanswered request may still take effect; it must exceed the server's worst
-/// completion after a client timeout plus the worst pause of a leader.
+/// `owned` are the machines that belong to someone already (one VPSieNode each).
 ///
 /// Properties (tested): no machine is given to two operations; no machine of a baseline, of
 /// `owned`, of the control plane or of another shape is given to anyone; from an incomplete
 /// observation nothing is ever proven absent; more new machines than requests gives no adoption
-/// at all to the requests concerned.
+/// at all to the requests concerned. A machine that came while a request was waited for and that
+/// fits no request is [`Resolution::Ambiguous`] for it once the quarantine is over: it may be
+/// what the request bought, and must be neither adopted nor forgotten.
 #[must_use]
 pub fn resolve(
     operations: &[OpenOperation],
     owned: &BTreeSet<InstanceId>,
     observation: &Observation,
     now: Timestamp,
-    quarantine: Duration,
+    windows: &Windows,
 ) -> BTreeMap<OperationId, Resolution> {
     let mut result = BTreeMap::new();
     let mut taken: BTreeSet<&InstanceId> = owned.iter().collect();
@@ -89,88 +103,136 @@ pub fn resolve(
             operation.id.clone(),
         )
     });
-    let candidates: Vec<&Instance> = observation
+    let (candidates, others): (Vec<&Instance>, Vec<&Instance>) = observation
         .instances
         .iter()
         .filter(|instance| {
-            instance.role == Role::Worker
+            instance.role != Role::ControlPlane
                 && instance.phase != InstancePhase::Deleting
                 && !taken.contains(&instance.id)
         })
+        .partition(|instance| instance.role == Role::Worker);
+    let open: Vec<Open<'_>> = open
+        .into_iter()
+        .map(|operation| Open::new(operation, operations, windows.settle))
+        .collect();
+    let strays: Vec<&Instance> = candidates
+        .iter()
+        .copied()
+        .filter(|candidate| !open.iter().any(|open| open.could_be(candidate)))
+        .chain(others)
         .collect();
 
     // Requests and candidates that could belong together form groups; within one, count.
     for group in groups(&open, &candidates) {
         let surplus = group.candidates.len() > group.operations.len();
         let mut free: Vec<&Instance> = group.candidates.clone();
-        for operation in &group.operations {
-            let verdict = if surplus {
-                Resolution::Ambiguous(
-                    group
-                        .candidates
-                        .iter()
-                        .filter(|candidate| could_be(operation, candidate))
-                        .map(|candidate| candidate.id.clone())
-                        .collect(),
-                )
-            } else if let Some(at) = free.iter().position(|c| could_be(operation, c)) {
+        for open in &group.operations {
+            let meant = group.candidates.iter().filter(|c| open.could_be(c));
+            let verdict = if surplus && meant.clone().next().is_some() {
+                ambiguous(meant.copied())
+            } else if !surplus && let Some(at) = free.iter().position(|c| open.could_be(c)) {
                 Resolution::Found(free.remove(at).id.clone())
             } else {
-                waiting(operation, observation, now, quarantine)
+                open.waiting(&strays, observation, now, windows)
             };
-            let verdict = match verdict {
-                Resolution::Ambiguous(ids) if ids.is_empty() => {
-                    waiting(operation, observation, now, quarantine)
-                }
-                other => other,
-            };
-            result.insert(operation.id.clone(), verdict);
+            result.insert(open.operation.id.clone(), verdict);
         }
     }
     result
 }
 
-fn could_be(operation: &OpenOperation, instance: &Instance) -> bool {
-    let shape_agrees = match (operation.shape, instance.shape) {
-        (Some(asked), Some(seen)) => asked == seen,
-        _ => true,
-    };
-    shape_agrees && !operation.baseline.contains(&instance.id)
+fn ambiguous<'a>(machines: impl Iterator<Item = &'a Instance>) -> Resolution {
+    let mut ids: Vec<InstanceId> = machines.map(|machine| machine.id.clone()).collect();
+    ids.sort();
+    Resolution::Ambiguous(ids)
 }
 
-fn waiting(
-    operation: &OpenOperation,
-    observation: &Observation,
-    now: Timestamp,
-    quarantine: Duration,
-) -> Resolution {
-    let elapsed = |until: Timestamp| {
-        Duration::try_from(until.duration_since(operation.requested_at)).unwrap_or_default()
-    };
-    // The observation itself must have begun after the quarantine: an old one proves nothing.
-    let settled = elapsed(observation.started_at) >= quarantine && elapsed(now) >= quarantine;
-    if operation.state == RequestState::Unknown && observation.complete && settled {
-        Resolution::ProvenAbsent
-    } else {
-        Resolution::StillPending
+/// An open operation, and what is known of its time.
+struct Open<'a> {
+    operation: &'a OpenOperation,
+    /// Baselines of requests that were sent when this one could not take effect any more: what is
+    /// in none of them came too late to be its.
+    later: Vec<&'a BTreeSet<InstanceId>>,
+}
+
+impl<'a> Open<'a> {
+    fn new(operation: &'a OpenOperation, all: &'a [OpenOperation], settle: Duration) -> Self {
+        let until = operation.requested_at.saturating_add(settle).ok();
+        let later = all
+            .iter()
+            .filter(|other| until.is_some_and(|until| other.requested_at >= until))
+            .map(|other| &other.baseline)
+            .collect();
+        Self { operation, later }
+    }
+
+    /// It came when this request could have bought it.
+    fn in_time(&self, instance: &Instance) -> bool {
+        !self.operation.baseline.contains(&instance.id)
+            && self.later.iter().all(|later| later.contains(&instance.id))
+    }
+
+    fn shape_agrees(&self, instance: &Instance) -> bool {
+        match (self.operation.shape, instance.shape) {
+            (Some(asked), Some(seen)) => asked == seen,
+            _ => true,
+        }
+    }
+
+    fn could_be(&self, instance: &Instance) -> bool {
+        self.shape_agrees(instance) && self.in_time(instance)
+    }
+
+    fn waiting(
+        &self,
+        strays: &[&Instance],
+        observation: &Observation,
+        now: Timestamp,
+        windows: &Windows,
+    ) -> Resolution {
+        let since = self.operation.requested_at.max(windows.watched_since);
+        // The observation itself must have begun after the quarantine: an old one proves nothing.
+        let over = [observation.started_at, now].into_iter().all(|until| {
+            Duration::try_from(until.duration_since(since)).unwrap_or_default()
+                >= windows.quarantine
+        });
+        if !over {
+            return Resolution::StillPending;
+        }
+        // The cloud said yes, and something else than what was asked for has come; or something
+        // of which nobody knows what it is.
+        let accepted = self.operation.state == RequestState::Accepted;
+        let mut meant = strays
+            .iter()
+            .copied()
+            .filter(|stray| self.in_time(stray) && (accepted || stray.role == Role::Unknown))
+            .peekable();
+        if meant.peek().is_some() {
+            ambiguous(meant)
+        } else if accepted || !observation.complete {
+            Resolution::StillPending
+        } else {
+            Resolution::ProvenAbsent
+        }
     }
 }
 
 struct Group<'a> {
-    operations: Vec<&'a OpenOperation>,
+    operations: Vec<&'a Open<'a>>,
     candidates: Vec<&'a Instance>,
 }
 
 /// Connected components of "this request could have bought that machine".
-fn groups<'a>(operations: &[&'a OpenOperation], candidates: &[&'a Instance]) -> Vec<Group<'a>> {
+fn groups<'a>(operations: &'a [Open<'a>], candidates: &[&'a Instance]) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for operation in operations {
         let mut merged = Group {
-            operations: vec![*operation],
+            operations: vec![operation],
             candidates: candidates
                 .iter()
                 .copied()
-                .filter(|candidate| could_be(operation, candidate))
+                .filter(|candidate| operation.could_be(candidate))
                 .collect(),
         };
         let (touching, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| {
@@ -191,9 +253,11 @@ fn groups<'a>(operations: &[&'a OpenOperation], candidates: &[&'a Instance]) -> 
             }
         }
         // Keep the order of preference that the caller sorted by.
-        merged
-            .operations
-            .sort_by_key(|operation| operations.iter().position(|other| other.id == operation.id));
+        merged.operations.sort_by_key(|open| {
+            operations
+                .iter()
+                .position(|other| other.operation.id == open.operation.id)
+        });
         merged.candidates.sort_by(|a, b| a.id.cmp(&b.id));
         groups.push(merged);
     }

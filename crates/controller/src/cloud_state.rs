@@ -12,7 +12,6 @@ use std::{
 
 use cloud::{Call, Catalogue, CloudError, CloudProvider, ErrorClass, Permit, Scope};
 use futures::future::join_all;
-use jiff::Timestamp;
 use model::{DatacenterId, InstanceId, Observation};
 use runtime::watch;
 use runtime::{Clock, Randomness};
@@ -45,8 +44,9 @@ impl Default for Pace {
 /// A machine that belongs to us and is missing from the listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Absence {
-    since: Timestamp,
-    last: Timestamp,
+    /// Clock readings ([`Clock::monotonic`]) of the first and the last observation without it.
+    since: Duration,
+    last: Duration,
     sightings: u32,
 }
 
@@ -184,11 +184,8 @@ impl CloudState {
             .get(scope)
             .and_then(|state| state.absent.get(instance))
             .map(|absence| {
-                let since = absence.last.duration_since(absence.since);
-                (
-                    Duration::try_from(since).unwrap_or_default(),
-                    absence.sightings,
-                )
+                let since = absence.last.saturating_sub(absence.since);
+                (since, absence.sightings)
             })
     }
 
@@ -262,6 +259,7 @@ impl CloudState {
             state.wanted = false;
         }
         let call = self.call(self.pace.timeout);
+        let began = self.clock.monotonic();
         let outcome = self.provider.observe(&call, scope).await;
         let mut inner = self.lock();
         let tracked = inner.tracked.get(scope).cloned().unwrap_or_default();
@@ -274,7 +272,7 @@ impl CloudState {
                 state.error = None;
                 state.defects.clone_from(&observation.defects);
                 if observation.complete {
-                    count_absences(&mut state.absent, &tracked, &observation);
+                    count_absences(&mut state.absent, &tracked, &observation, began);
                     state.latest = Some(Arc::new(observation));
                 }
             }
@@ -381,16 +379,17 @@ fn count_absences(
     absent: &mut BTreeMap<InstanceId, Absence>,
     tracked: &BTreeSet<InstanceId>,
     observation: &Observation,
+    began: Duration,
 ) {
     let listed = observation.ids();
     absent.retain(|id, _| tracked.contains(id) && !listed.contains(id));
     for id in tracked.difference(&listed) {
         let absence = absent.entry(id.clone()).or_insert(Absence {
-            since: observation.started_at,
-            last: observation.started_at,
+            since: began,
+            last: began,
             sightings: 0,
         });
-        absence.last = observation.started_at;
+        absence.last = began;
         absence.sightings += 1;
     }
 }

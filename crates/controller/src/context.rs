@@ -8,6 +8,7 @@ use std::{
 
 use api::VPSieNode;
 use cloud::Scope;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use kube::{Api, Client, api::ListParams};
 use model::{GroupKey, NodeName, Pod, Pool, SizeId};
@@ -82,8 +83,10 @@ pub struct Context {
     pub binding: tokio::sync::Mutex<()>,
     /// Held while a pool is made.
     pub pools: tokio::sync::Mutex<()>,
-    /// Pools made since the last observation.
-    made: Mutex<BTreeMap<(Scope, SizeId), Pool>>,
+    /// When this term began.
+    pub since: Timestamp,
+    /// Pools made, and when: an observation that began later knows better.
+    made: Mutex<BTreeMap<(Scope, SizeId), (Timestamp, Pool)>>,
 }
 
 impl std::fmt::Debug for Context {
@@ -111,6 +114,7 @@ impl Context {
         defaults: runtime::watch::Receiver<Defaults>,
     ) -> Self {
         Self {
+            since: clock.now(),
             state,
             cloud,
             client,
@@ -161,17 +165,17 @@ impl Context {
     /// The pool of a size, observed or just made.
     #[must_use]
     pub fn pool_of(&self, scope: &Scope, size: &SizeId) -> Option<Pool> {
-        let observed = self
-            .cloud
-            .latest(scope)
-            .and_then(|latest| latest.pools.iter().find(|pool| &pool.size == size).cloned());
-        observed.or_else(|| {
-            self.made
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&(scope.clone(), size.clone()))
-                .cloned()
-        })
+        let latest = self.cloud.latest(scope);
+        if let Some(latest) = &latest
+            && let Some(pool) = latest.pools.iter().find(|pool| &pool.size == size)
+        {
+            return Some(pool.clone());
+        }
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, pool) = made.get(&(scope.clone(), size.clone()))?;
+        latest
+            .is_none_or(|latest| latest.started_at <= *at)
+            .then(|| pool.clone())
     }
 
     /// A pool was made or found.
@@ -179,7 +183,7 @@ impl Context {
         self.made
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert((scope.clone(), pool.size.clone()), pool);
+            .insert((scope.clone(), pool.size.clone()), (self.clock.now(), pool));
     }
 
     /// The newest version of `object` that the index has.

@@ -63,6 +63,23 @@ pub enum Error {
         /// In the API server's words.
         message: String,
     },
+    /// The API server took the write and did not store all of it: the installed
+    /// CustomResourceDefinition is older than this program.
+    #[error("{object}: {field} was not stored; apply the output of `vpsie-autoscaler crds`")]
+    NotStored {
+        /// The object.
+        object: String,
+        /// What is missing.
+        field: &'static str,
+    },
+    /// The API server refuses what was to be written as invalid; writing it again changes nothing.
+    #[error("{operation}: {message}")]
+    Invalid {
+        /// What was tried.
+        operation: String,
+        /// In the API server's words.
+        message: String,
+    },
     /// The object does not exist.
     #[error("{operation}: not found")]
     NotFound {
@@ -103,6 +120,7 @@ impl Error {
         match status.code {
             404 => Self::NotFound { operation },
             409 => Self::Conflict { operation, message },
+            422 => Self::Invalid { operation, message },
             429 if is_budget(status) => Self::Budget { operation, message },
             _ => Self::Kubernetes {
                 operation,
@@ -119,6 +137,18 @@ impl Error {
             Self::NotLeading { .. } | Self::Timeout { .. } => Duration::from_secs(2),
             Self::Budget { .. } | Self::Kubernetes { .. } => Duration::from_secs(5),
             Self::Cloud(_) => Duration::from_secs(15),
+            Self::NotStored { .. } | Self::Invalid { .. } => Duration::from_secs(30),
+        }
+    }
+
+    /// The reason of the Event that tells people of it: trying again does not help, they have to
+    /// act.
+    #[must_use]
+    pub const fn told_as(&self) -> Option<&'static str> {
+        match self {
+            Self::NotStored { .. } => Some("CRDOutdated"),
+            Self::Invalid { .. } => Some("WriteRefused"),
+            _ => None,
         }
     }
 }

@@ -99,8 +99,8 @@ pub struct Pod {
     pub state: PodState,
     /// Who looks after it.
     pub role: PodRole,
-    /// Its deletion was asked for.
-    pub terminating: bool,
+    /// Its deletion was asked for: by then, its grace period included, it should have ended.
+    pub terminating: Option<Timestamp>,
     /// `status.nominatedNodeName`: the scheduler is making room for it there.
     pub nominated: Option<NodeName>,
     /// When it was created.

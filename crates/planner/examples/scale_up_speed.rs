@@ -123,7 +123,7 @@ fn cluster(nodes: usize, pods: usize, pending: usize, workloads: i64) -> Cluster
                 class: Arc::clone(&waiting_classes[index % waiting_classes.len()]),
                 state: PodState::Unschedulable(Timestamp::UNIX_EPOCH),
                 role: PodRole::Ordinary,
-                terminating: false,
+                terminating: None,
                 nominated: None,
                 created_at: None,
             })

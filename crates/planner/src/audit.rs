@@ -159,7 +159,7 @@ pub fn scale_up(input: &Input, plan: &Plan) -> Vec<Violation> {
 
 fn is_waiting(pod: &Pod) -> bool {
     matches!(pod.state, PodState::Unschedulable(_))
-        && !pod.terminating
+        && pod.terminating.is_none()
         && pod.class.unevaluated.is_empty()
         && pod.class.defect.is_none()
 }

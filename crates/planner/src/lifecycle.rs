@@ -54,6 +54,8 @@ pub struct Policy {
     pub absence: Duration,
     /// …of which there were at least this many.
     pub sightings: u32,
+    /// The same for a machine whose deletion nobody asked for: a listing may lack rows for a while.
+    pub disappearance: Duration,
 }
 
 impl Default for Policy {
@@ -70,6 +72,7 @@ impl Default for Policy {
             delete_retry: Duration::from_mins(1),
             absence: Duration::from_secs(30),
             sightings: 2,
+            disappearance: Duration::from_mins(5),
         }
     }
 }
@@ -220,7 +223,7 @@ fn act(
     policy: &Policy,
 ) {
     match action {
-        Action::Wait => result.refresh_cloud = result.situation.waits_for_the_cloud(),
+        Action::Wait => {}
         Action::Continue => result.requeue_after = Some(Duration::ZERO),
         Action::EnsurePool => result.effect = Some(Effect::EnsurePool),
         Action::RefreshCloud => {
@@ -233,7 +236,6 @@ fn act(
                 creation.state = CreationState::Unknown;
                 creation.message = "no answer was recorded".into();
             }
-            result.refresh_cloud = true;
         }
         Action::Bind => {
             if let CloudView::Seen {

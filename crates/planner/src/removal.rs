@@ -11,13 +11,13 @@ mod proof;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::Resolution;
+use model::{InstanceId, InstancePhase, PodKey, Resolution, Uid};
 
 pub use proof::Proof;
 
 use crate::lifecycle::{
-    CloudView, Cordon, CreationState, Effect, MachineView, NodeState, NodeView, Observation, Phase,
-    Policy, Record, RemovalCause, RemovalStep, Transition,
+    CloudView, CreationState, Effect, MachineView, NodeState, NodeView, Observation, Phase, Policy,
+    Record, RemovalCause, RemovalStep, Transition,
 };
 
 /// Whether the step of `record` rests on facts that must be read anew for it (design: re-check on
@@ -79,8 +79,18 @@ pub(crate) fn advance(
         RemovalStep::Cordoning | RemovalStep::Settling | RemovalStep::Draining => {
             empty_the_node(result, observed, cause, removal.step, now, policy);
         }
-        RemovalStep::DeletingNode => delete_the_node(result, observed, vanished, now),
+        RemovalStep::DeletingNode => delete_the_node(result, observed, vanished, now, policy),
         RemovalStep::DeletingMachine => delete_the_machine(result, observed, now, policy),
+        // It was not gone: it is taken away again.
+        RemovalStep::Gone if observed.lists_the_machine() => {
+            go(
+                result,
+                RemovalStep::DeletingMachine,
+                now,
+                "the machine is listed again",
+            );
+            result.requeue_after = Some(Duration::ZERO);
+        }
         RemovalStep::Gone => {
             result.effect = Some(if result.record.deletion_requested {
                 Effect::RemoveFinalizer
@@ -91,22 +101,40 @@ pub(crate) fn advance(
     }
 }
 
-/// The machine was listed once and is missing from complete observations for long enough. One
-/// that never was listed may still be on its way.
+/// The machine is gone although nobody asked for that: it was listed once, is missing from
+/// complete observations for long enough, and no Node of it is Ready. A kubelet that reports is
+/// worth more than a listing that may lack rows; one that never was listed may be on its way.
 #[must_use]
 pub fn vanished(record: &Record, observed: &Observation, policy: &Policy) -> bool {
     let listed_once = record
         .machine
         .as_ref()
         .is_some_and(|machine| !machine.hostname.as_str().is_empty());
-    listed_once
-        && matches!(
-            &observed.cloud,
-            CloudView::Seen {
-                machine: MachineView::Missing { since, sightings },
-                ..
-            } if *since >= policy.absence && *sightings >= policy.sightings
-        )
+    let may_live = match &observed.node {
+        NodeView::Present(node) => node.ready,
+        NodeView::Conflict(_) => true,
+        NodeView::Absent { .. } => false,
+    };
+    listed_once && !may_live && unlisted(observed, policy.disappearance, policy)
+}
+
+/// The machine is missing from complete observations for at least `limit`.
+pub(crate) fn unlisted(observed: &Observation, limit: Duration, policy: &Policy) -> bool {
+    matches!(
+        &observed.cloud,
+        CloudView::Seen {
+            machine: MachineView::Missing { since, sightings },
+            ..
+        } if *since >= limit && *sightings >= policy.sightings
+    )
+}
+
+/// The pods that keep a node from being deleted. Those of a kubelet that does not answer and that
+/// are overdue do not: only the end of the machine ends them.
+fn holding(node: &NodeState) -> impl Iterator<Item = &(PodKey, Uid)> {
+    node.pods
+        .iter()
+        .filter(|(pod, _)| node.ready || !node.overdue.contains(pod))
 }
 
 fn go(result: &mut Transition, step: RemovalStep, now: Timestamp, message: &str) {
@@ -179,12 +207,12 @@ fn empty_the_node(
         if let Some((pod, _)) = node.pods.first() {
             return abort(result, Some(node), &format!("pod {pod} is on the node"));
         }
-        if step > RemovalStep::Cordoning && node.cordon == Cordon::None {
+        if step > RemovalStep::Cordoning && node.cordon.is_open() {
             return abort(result, Some(node), "the node was uncordoned");
         }
     }
-    match (step, node.cordon) {
-        (_, Cordon::None) => {
+    match step {
+        _ if node.cordon.is_open() => {
             go(result, RemovalStep::Cordoning, now, "");
             result.effect = Some(Effect::Cordon {
                 node: node.name.clone(),
@@ -192,12 +220,12 @@ fn empty_the_node(
             });
             result.requeue_after = Some(Duration::from_secs(1));
         }
-        (RemovalStep::Cordoning, _) => {
+        RemovalStep::Cordoning => {
             go(result, RemovalStep::Settling, now, "");
             result.requeue_after = Some(policy.cordon_settle);
         }
-        (RemovalStep::Settling, _) if settling(result, now, policy) => {}
-        _ if node.pods.is_empty() => {
+        RemovalStep::Settling if settling(result, now, policy) => {}
+        _ if holding(node).next().is_none() => {
             go(result, RemovalStep::DeletingNode, now, "");
             if result.record.deletion_requested || result.record.phase == Phase::Failed {
                 result.requeue_after = Some(Duration::ZERO);
@@ -206,17 +234,22 @@ fn empty_the_node(
             }
         }
         _ => {
-            go(
-                result,
-                RemovalStep::Draining,
-                now,
-                &format!("waiting for {} pods to leave", node.pods.len()),
-            );
+            go(result, RemovalStep::Draining, now, &waiting_for(node));
             result.effect = Some(Effect::Evict {
-                pods: node.pods.clone(),
+                pods: holding(node).cloned().collect(),
             });
             result.requeue_after = Some(Duration::from_secs(5));
         }
+    }
+}
+
+/// Which pods are waited for, the first of them by name.
+fn waiting_for(node: &NodeState) -> String {
+    let mut pods = holding(node).map(|(pod, _)| pod.to_string());
+    let first = pods.next().unwrap_or_default();
+    match pods.count() {
+        0 => format!("waiting for pod {first} to leave"),
+        more => format!("waiting for pod {first} and {more} more to leave"),
     }
 }
 
@@ -224,7 +257,7 @@ fn settling(result: &mut Transition, now: Timestamp, policy: &Policy) -> bool {
     let Some(removal) = &result.record.removal else {
         return false;
     };
-    let waited = Duration::try_from(now.duration_since(removal.step_at)).unwrap_or_default();
+    let waited = age(removal.step_at, now);
     if waited >= policy.cordon_settle {
         return false;
     }
@@ -236,7 +269,7 @@ fn settling(result: &mut Transition, now: Timestamp, policy: &Policy) -> bool {
 fn abort(result: &mut Transition, node: Option<&NodeState>, why: &str) {
     result.record.removal = None;
     result.aborted(why);
-    if let Some(node) = node.filter(|node| node.cordon == Cordon::Ours) {
+    if let Some(node) = node.filter(|node| node.cordon.is_marked()) {
         result.effect = Some(Effect::Uncordon {
             node: node.name.clone(),
             uid: node.uid.clone(),
@@ -249,6 +282,7 @@ fn delete_the_node(
     observed: &Observation,
     vanished: bool,
     now: Timestamp,
+    policy: &Policy,
 ) {
     // The point of no return is durable only once the object's own deletion is: a failed machine
     // is exempt, its record outlives it as evidence.
@@ -266,24 +300,23 @@ fn delete_the_node(
             result.requeue_after = Some(Duration::from_secs(30));
         }
         NodeView::Present(node) if node.fresh => {
-            let proof = if vanished {
-                Ok(Proof::vanished())
+            let proof = if vanished || ended(&result.record, observed, now, policy) {
+                Proof::vanished()
             } else {
-                Proof::drained(node)
+                match (Proof::drained(node), Proof::unreachable(node)) {
+                    (Ok(proof), _) => proof,
+                    (Err(_), Some(proof)) => {
+                        return ask_to_delete(result, observed, proof, now, policy);
+                    }
+                    // A pod was bound in the last moment, or somebody uncordoned: empty it again.
+                    (Err(why), None) => return go(result, RemovalStep::Cordoning, now, &why),
+                }
             };
-            match proof {
-                Ok(proof) => {
-                    result.effect = Some(Effect::DeleteNode {
-                        node: node.name.clone(),
-                        uid: node.uid.clone(),
-                        proof,
-                    });
-                }
-                // A pod was bound in the last moment, or somebody uncordoned: empty it again.
-                Err(why) => {
-                    go(result, RemovalStep::Cordoning, now, &why);
-                }
-            }
+            result.effect = Some(Effect::DeleteNode {
+                node: node.name.clone(),
+                uid: node.uid.clone(),
+                proof,
+            });
         }
         NodeView::Present(_) | NodeView::Absent { fresh: false } => {}
     }
@@ -308,12 +341,11 @@ fn delete_the_machine(
     if !sent && !matches!(observed.node, NodeView::Absent { fresh: true }) {
         return;
     }
-    result.refresh_cloud = true;
     result.requeue_after = Some(Duration::from_secs(10));
     let CloudView::Seen {
         started_at,
         resolution,
-        machine,
+        ..
     } = &observed.cloud
     else {
         return;
@@ -321,41 +353,68 @@ fn delete_the_machine(
     let Some(bound) = result.record.machine.clone() else {
         return settle_open_request(result, resolution.as_ref(), *started_at, now, policy);
     };
-    match machine {
-        MachineView::NotBound => {}
-        MachineView::Missing { since, sightings } => {
-            // A machine that was never listed may still be on its way to the listing.
-            let settled = result.record.creation.as_ref().is_none_or(|creation| {
-                let waited = started_at.duration_since(creation.requested_at);
-                Duration::try_from(waited).unwrap_or_default() >= policy.settle
-            });
-            let could_be_coming = bound.hostname.as_str().is_empty() && !settled;
-            if *since >= policy.absence && *sightings >= policy.sightings && !could_be_coming {
-                go(result, RemovalStep::Gone, now, "");
-                result.requeue_after = Some(Duration::ZERO);
-            }
-        }
-        MachineView::Listed(_) => {
-            let due = result.record.removal.as_ref().is_none_or(|removal| {
-                let waited =
-                    Duration::try_from(now.duration_since(removal.step_at)).unwrap_or_default();
-                !removal.sent || waited >= policy.delete_retry
-            });
-            if !due {
-                return;
-            }
-            let proof = Proof::without_node(&result.record);
-            if let Some(removal) = &mut result.record.removal {
-                removal.sent = true;
-                removal.step_at = now;
-            }
-            result.effect = Some(Effect::DeleteMachine {
-                instance: bound.instance,
-                hostname: bound.hostname,
-                proof,
-            });
+    // A machine that was never listed may still be on its way to the listing.
+    let settled = result
+        .record
+        .creation
+        .as_ref()
+        .is_none_or(|creation| age(creation.requested_at, *started_at) >= policy.settle);
+    let could_be_coming = bound.hostname.as_str().is_empty() && !settled;
+    if ended(&result.record, observed, now, policy) && !could_be_coming {
+        go(result, RemovalStep::Gone, now, "");
+        result.requeue_after = Some(Duration::ZERO);
+    } else {
+        let proof = Proof::without_node(&result.record);
+        ask_to_delete(result, observed, proof, now, policy);
+    }
+}
+
+/// The machine of a removal has ended: absent for long enough, or listed as deleted for very long.
+/// Absence that we asked for is believed sooner than one that nobody did.
+fn ended(record: &Record, observed: &Observation, now: Timestamp, policy: &Policy) -> bool {
+    match record.removal.as_ref().filter(|removal| removal.sent) {
+        None => unlisted(observed, policy.disappearance, policy),
+        Some(removal) => {
+            let deleted = matches!(
+                &observed.cloud,
+                CloudView::Seen {
+                    machine: MachineView::Listed(machine),
+                    ..
+                } if machine.phase == InstancePhase::Deleting
+            );
+            unlisted(observed, policy.absence, policy)
+                || (deleted && age(removal.step_at, now) >= policy.settle)
         }
     }
+}
+
+/// Asks for the deletion of the machine while it is listed, again only after a while.
+fn ask_to_delete(
+    result: &mut Transition,
+    observed: &Observation,
+    proof: Proof,
+    now: Timestamp,
+    policy: &Policy,
+) {
+    let (Some(bound), Some(removal)) = (result.record.machine.clone(), &mut result.record.removal)
+    else {
+        return;
+    };
+    let due = !removal.sent || age(removal.step_at, now) >= policy.delete_retry;
+    if !due || !observed.lists_the_machine() {
+        return;
+    }
+    removal.sent = true;
+    removal.step_at = now;
+    result.effect = Some(Effect::DeleteMachine {
+        instance: bound.instance,
+        hostname: bound.hostname,
+        proof,
+    });
+}
+
+fn age(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
 /// No machine is known; one that was asked for may still come.
@@ -383,9 +442,7 @@ fn settle_open_request(
         }
         return;
     }
-    let settled = Duration::try_from(observed_at.duration_since(creation.requested_at))
-        .unwrap_or_default()
-        >= policy.settle;
+    let settled = age(creation.requested_at, observed_at) >= policy.settle;
     match resolution {
         Some(Resolution::Found(instance)) => {
             result.effect = Some(Effect::Bind {
@@ -393,18 +450,41 @@ fn settle_open_request(
             });
         }
         Some(Resolution::ProvenAbsent) => go(result, RemovalStep::Gone, now, ""),
-        Some(Resolution::Ambiguous(machines)) if settled => go(
+        // Somebody has to look: these machines are paid, and one of them may be what this record
+        // bought. Until they are gone, or the object is deleted, it counts as a machine.
+        Some(Resolution::Ambiguous(machines)) if !settled || !result.record.deletion_requested => {
+            wait(
+                result,
+                &format!(
+                    "one of these machines may be the one that was bought: {}; delete what is not \
+                     wanted at the cloud, or this object to leave them alone",
+                    shown(machines)
+                ),
+            );
+        }
+        Some(Resolution::Ambiguous(machines)) => go(
             result,
             RemovalStep::Gone,
             now,
-            &format!(
-                "{} machines could have been meant; none was touched",
-                machines.len()
-            ),
+            &format!("left alone: {}", shown(machines)),
         ),
-        Some(Resolution::StillPending | Resolution::Ambiguous(_)) if settled => {
+        Some(Resolution::StillPending) if settled => {
             go(result, RemovalStep::Gone, now, "no machine appeared");
         }
-        _ => wait(result, "a machine that was asked for may still appear"),
+        // Asked for by an earlier version, which did not record what there was before.
+        None if settled => go(
+            result,
+            RemovalStep::Gone,
+            now,
+            "which machine was meant cannot be told; none was touched",
+        ),
+        Some(Resolution::StillPending) | None => {
+            wait(result, "a machine that was asked for may still appear");
+        }
     }
+}
+
+fn shown(machines: &[InstanceId]) -> String {
+    let names: Vec<&str> = machines.iter().map(InstanceId::as_str).collect();
+    names.join(", ")
 }

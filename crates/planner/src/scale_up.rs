@@ -220,7 +220,7 @@ fn triggers(input: &Input, report: &mut Report) -> Vec<Arc<Pod>> {
         let PodState::Unschedulable(since) = &pod.state else {
             continue;
         };
-        if pod.terminating {
+        if pod.terminating.is_some() {
             continue;
         }
         // A nominated pod waits for its victims, as long as there is the node they are on.

@@ -8,7 +8,9 @@ use super::{
     Case, Disturbance, Outcome, Target, Verdict, World, applies, cases_of, create_error, promise,
     refusal, shown,
 };
-use crate::{Call, CreateOutcome, ErrorClass, OpenOperation, Permit, RequestState, resolve};
+use crate::{
+    Call, CreateOutcome, ErrorClass, OpenOperation, Permit, RequestState, Windows, resolve,
+};
 
 pub(super) const CASES: &[Case] = cases_of![
     a_create_buys_one_machine_with_one_request,
@@ -312,7 +314,11 @@ async fn verdict_after(
         &std::collections::BTreeSet::new(),
         &seen,
         world.harness.clock().now(),
-        QUARANTINE,
+        &Windows {
+            quarantine: QUARANTINE,
+            settle: 3 * QUARANTINE,
+            watched_since: jiff::Timestamp::UNIX_EPOCH,
+        },
     );
     Ok(verdicts.remove(&id))
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cloud::{OpenOperation, RequestState, resolve};
+use cloud::{OpenOperation, RequestState, Windows, resolve};
 use jiff::Timestamp;
 use model::{
     Hostname, Instance, InstanceId, InstancePhase, Observation, OperationId, Resolution, Role,
@@ -13,6 +13,11 @@ use model::{
 use proptest::prelude::*;
 
 const QUARANTINE: Duration = Duration::from_mins(5);
+const WINDOWS: Windows = Windows {
+    quarantine: QUARANTINE,
+    settle: Duration::from_mins(15),
+    watched_since: Timestamp::UNIX_EPOCH,
+};
 const SHAPES: [(u32, u64); 2] = [(2, 4096), (4, 8192)];
 
 fn at(second: i64) -> Timestamp {
@@ -65,7 +70,7 @@ fn judged(operations: &[OpenOperation], observation: &Observation, second: i64) 
         &BTreeSet::new(),
         observation,
         at(second),
-        QUARANTINE,
+        &WINDOWS,
     );
     operations
         .iter()
@@ -138,6 +143,77 @@ fn an_unknown_request_is_proven_absent_only_by_a_complete_look_after_the_quarant
     let accepted = [operation(0, RequestState::Accepted)];
     let verdict = judged(&accepted, &seen(vec![], 9000, true), 9000);
     assert_eq!(verdict, [Resolution::StillPending], "the cloud said yes");
+}
+
+#[test]
+fn a_machine_that_fits_no_request_is_ambiguous_for_one_that_was_accepted_not_forgotten() {
+    let mut wrong_size = instance(7);
+    wrong_size.shape = Some(SHAPES[1]);
+    let mut nameless = instance(8);
+    nameless.role = Role::Unknown;
+    let of = |state, machine: &Instance, second| {
+        judged(
+            &[operation(0, state)],
+            &seen(vec![machine.clone()], second, true),
+            second,
+        )
+    };
+    for machine in [&wrong_size, &nameless] {
+        let ambiguous = [Resolution::Ambiguous(vec![machine.id.clone()])];
+        assert_eq!(
+            of(RequestState::Accepted, machine, 299),
+            [Resolution::StillPending]
+        );
+        assert_eq!(of(RequestState::Accepted, machine, 300), ambiguous);
+    }
+    assert_eq!(
+        of(RequestState::Unknown, &wrong_size, 300),
+        [Resolution::ProvenAbsent]
+    );
+    assert_eq!(
+        of(RequestState::Unknown, &nameless, 300),
+        [Resolution::Ambiguous(vec![id(8)])]
+    );
+}
+
+#[test]
+fn a_machine_that_came_after_a_requests_time_does_not_confuse_a_later_request() {
+    let first = operation(0, RequestState::Accepted);
+    let mut second = operation(1, RequestState::Accepted);
+    second.baseline = [id(7), id(8)].into();
+    let listing = seen(vec![instance(7), instance(8), instance(9)], 2000, true);
+    second.requested_at = at(15 * 60);
+    let verdict = judged(&[first.clone(), second.clone()], &listing, 2000);
+    assert_eq!(
+        verdict,
+        [
+            Resolution::Ambiguous(vec![id(7), id(8)]),
+            Resolution::Found(id(9))
+        ]
+    );
+    second.requested_at = at(15 * 60 - 1);
+    let verdict = judged(&[first, second], &listing, 2000);
+    assert!(
+        matches!(verdict[1], Resolution::Ambiguous(_)),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn a_clock_that_is_ahead_proves_nothing_before_this_process_has_watched_for_the_quarantine() {
+    let unknown = [operation(0, RequestState::Unknown)];
+    let late = Windows {
+        watched_since: at(1000),
+        ..WINDOWS
+    };
+    for (second, expected) in [
+        (1299, Resolution::StillPending),
+        (1300, Resolution::ProvenAbsent),
+    ] {
+        let seen = seen(vec![], second, true);
+        let verdict = resolve(&unknown, &BTreeSet::new(), &seen, at(second), &late);
+        assert_eq!(verdict[&unknown[0].id], expected);
+    }
 }
 
 #[test]
@@ -234,7 +310,7 @@ fn verdicts(situation: &Situation) -> BTreeMap<OperationId, Resolution> {
         &situation.owned,
         &situation.observation,
         situation.now,
-        QUARANTINE,
+        &WINDOWS,
     )
 }
 

@@ -12,7 +12,7 @@ use std::{
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 
 use super::vpsie_node::{self, Requeue};
-use crate::{context::Context, controllers::node_group, effects::Effects};
+use crate::{context::Context, controllers::node_group, effects::Effects, events::About};
 
 type Key = (String, String);
 type Done = (Key, Duration);
@@ -118,6 +118,7 @@ async fn work(ctx: &Context, effects: &Effects, key: Key) -> Done {
         return (key, RESYNC);
     };
     let begun = ctx.clock.monotonic();
+    let about = About::object(object.as_ref());
     let outcome = vpsie_node::reconcile(ctx, effects, object).await;
     let took = ctx.clock.monotonic().saturating_sub(begun);
     let wait = match outcome {
@@ -137,6 +138,9 @@ async fn work(ctx: &Context, effects: &Effects, key: Key) -> Done {
                 "the step failed and is tried again"
             );
             ctx.metrics.reconciled("vpsienode", took, Some("step"));
+            if let Some(reason) = error.told_as() {
+                ctx.events.warning(about, reason, error.to_string());
+            }
             error.retry_after()
         }
     };

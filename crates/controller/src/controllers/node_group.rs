@@ -72,6 +72,10 @@ pub async fn run(ctx: &Context, effects: &Effects) {
                         "the group could not be brought up to date and is tried again"
                     );
                     ctx.metrics.reconciled("nodegroup", took, Some("write"));
+                    if let Some(reason) = error.told_as() {
+                        let about = About::object(group.object.as_ref());
+                        ctx.events.warning(about, reason, error.to_string());
+                    }
                     wait = wait.min(error.retry_after());
                 }
             }

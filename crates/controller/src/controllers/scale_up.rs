@@ -443,6 +443,10 @@ pub fn backoff(ctx: &Context, group: &Group, offering: &str) -> Option<(Timestam
         let (Some(failure), Some(at)) = (&record.failure, record.failed_at) else {
             continue;
         };
+        // Nothing was asked for: the offering has not failed.
+        if failure.reason == FailureReason::GroupUnusable {
+            continue;
+        }
         let cluster_wide = failure.reason == FailureReason::CapacityLimitReached
             && super::vpsie_node::scope_of(object, &defaults) == group.scope;
         if same(object) || cluster_wide {

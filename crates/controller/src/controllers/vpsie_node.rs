@@ -108,7 +108,24 @@ async fn write_record(
         ctx.clock.now(),
         effects.epoch(),
     );
-    write_status(ctx, effects, object, &status).await
+    let written = write_status(ctx, effects, object, &status).await?;
+    // What is not stored must not be acted upon: the next step would not know of it.
+    let stored = record::read(&written);
+    let missing = if stored.creation != transition.record.creation {
+        "status.creation"
+    } else if stored.removal != transition.record.removal {
+        "status.removal"
+    } else {
+        return Ok(written);
+    };
+    Err(Error::NotStored {
+        object: format!(
+            "VPSieNode {}/{}",
+            written.metadata.namespace.as_deref().unwrap_or_default(),
+            written.metadata.name.as_deref().unwrap_or_default()
+        ),
+        field: missing,
+    })
 }
 
 async fn write_status(
@@ -430,6 +447,7 @@ impl Step<'_> {
     }
 
     async fn evict(&self, pods: &[(model::PodKey, model::Uid)]) -> Result<Option<Requeue>, Error> {
+        let mut failed = None;
         for (pod, uid) in pods {
             match self.effects.evict(pod, uid).await {
                 Ok(()) => {}
@@ -440,11 +458,13 @@ impl Step<'_> {
                         format!("waiting for the budget of pod {pod}: {message}"),
                     );
                 }
-                Err(Error::Conflict { .. }) => {}
-                Err(error) => return Err(error),
+                Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
+                Err(error @ Error::NotLeading { .. }) => return Err(error),
+                // One pod that cannot be evicted does not keep the others.
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), Err)
     }
 
     async fn delete_machine(

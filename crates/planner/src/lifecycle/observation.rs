@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
-use model::{Instance, InstanceId, NodeName, PodKey, PoolId, Resolution, Uid};
+use model::{Instance, InstanceId, InstancePhase, NodeName, PodKey, PoolId, Resolution, Uid};
 
 /// The pool a machine would be added to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,10 +68,26 @@ pub enum CloudView {
 pub enum Cordon {
     /// Schedulable.
     None,
+    /// Schedulable again by somebody else's hand; our mark and taint are still on it.
+    Undone,
     /// Cordoned, with our mark.
     Ours,
     /// Cordoned without our mark.
     Human,
+}
+
+impl Cordon {
+    /// New pods can land on the node.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::None | Self::Undone)
+    }
+
+    /// Something of ours is to be taken off when the node stays.
+    #[must_use]
+    pub const fn is_marked(self) -> bool {
+        matches!(self, Self::Undone | Self::Ours)
+    }
 }
 
 /// The Node that runs on the machine.
@@ -91,6 +107,8 @@ pub struct NodeState {
     pub cordon: Cordon,
     /// Pods that are neither DaemonSet nor mirror pods and have not finished.
     pub pods: Vec<(PodKey, Uid)>,
+    /// Those of them whose deletion is overdue: the kubelet does not answer for them.
+    pub overdue: BTreeSet<PodKey>,
     /// The facts come from a read of the API server made for this step, not from the index.
     pub fresh: bool,
 }
@@ -107,6 +125,20 @@ pub enum NodeView {
     Conflict(String),
     /// This one.
     Present(NodeState),
+}
+
+impl Observation {
+    /// The record's own machine is in the latest observation, and not as one that was deleted.
+    #[must_use]
+    pub fn lists_the_machine(&self) -> bool {
+        matches!(
+            &self.cloud,
+            CloudView::Seen {
+                machine: MachineView::Listed(machine),
+                ..
+            } if machine.phase != InstancePhase::Deleting
+        )
+    }
 }
 
 /// Everything one step may look at.

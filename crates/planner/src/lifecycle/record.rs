@@ -208,9 +208,23 @@ pub enum FailureReason {
     AmbiguousCreate,
     /// The machine disappeared.
     NodeNotFound,
+    /// Its group, or its size in the group, could not be used any more before it was asked for.
+    GroupUnusable,
 }
 
 impl FailureReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::ProvisioningTimeout,
+        Self::JoiningTimeout,
+        Self::CapacityLimitReached,
+        Self::OutOfStock,
+        Self::VPSieAPIError,
+        Self::AmbiguousCreate,
+        Self::NodeNotFound,
+        Self::GroupUnusable,
+    ];
+
     /// The condition reason.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -222,6 +236,7 @@ impl FailureReason {
             Self::VPSieAPIError => "VPSieAPIError",
             Self::AmbiguousCreate => "AmbiguousCreate",
             Self::NodeNotFound => "NodeNotFound",
+            Self::GroupUnusable => "GroupUnusable",
         }
     }
 }
@@ -252,6 +267,8 @@ pub struct Record {
     pub removal: Option<Removal>,
     /// Why it was given up.
     pub failure: Option<Failure>,
+    /// When the object was written.
+    pub created_at: Option<Timestamp>,
     /// When the machine was first asked for (`status.createdAt`).
     pub provisioning_at: Option<Timestamp>,
     /// When it ran.
@@ -280,6 +297,7 @@ impl Record {
             node: None,
             removal: None,
             failure: None,
+            created_at: None,
             provisioning_at: None,
             provisioned_at: None,
             joined_at: None,

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use model::{InstancePhase, Resolution};
 
 use super::{
-    CloudView, Cordon, CreationState, Failure, FailureReason, MachineView, NodeView, Observation,
-    Phase, Policy, PoolView, Record, RemovalStep,
+    CloudView, CreationState, Failure, FailureReason, MachineView, NodeView, Observation, Phase,
+    Policy, PoolView, Record, RemovalStep,
 };
 use crate::removal;
 
@@ -66,6 +66,8 @@ pub enum Situation {
     NodeReady,
     /// The Node was there and is not any more.
     NodeMissing,
+    /// The cloud does not list the machine although its Node is Ready.
+    MachineUnlisted,
     /// Our cordon is left over from a removal that was taken back.
     CordonLeftOver,
 }
@@ -101,6 +103,7 @@ impl Situation {
             Self::NodeNotReady => "NodeNotReady",
             Self::NodeReady => "NodeReady",
             Self::NodeMissing => "NodeMissing",
+            Self::MachineUnlisted => "MachineUnlisted",
             Self::CordonLeftOver => "CordonLeftOver",
         }
     }
@@ -135,19 +138,9 @@ impl Situation {
             Self::NodeNotReady,
             Self::NodeReady,
             Self::NodeMissing,
+            Self::MachineUnlisted,
             Self::CordonLeftOver,
         ]
-    }
-
-    pub(super) const fn waits_for_the_cloud(&self) -> bool {
-        matches!(
-            self,
-            Self::AwaitingMachine
-                | Self::Ambiguous(_)
-                | Self::MachineBuilding
-                | Self::PoolBlocked
-                | Self::AnswerLost
-        )
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
@@ -176,6 +169,7 @@ pub fn classify(
         let keeps = removal.step == RemovalStep::Gone
             && record.phase == Phase::Failed
             && !record.deletion_requested
+            && !observed.lists_the_machine()
             && !older(record.failed_at, now, policy.failed_ttl);
         return if keeps {
             Situation::KeepingEvidence
@@ -219,7 +213,15 @@ fn asking(record: &Record, observed: &Observation, now: Timestamp, policy: &Poli
         return Situation::ProvisioningOverdue(FailureReason::VPSieAPIError, message);
     }
     if !create.group_usable {
-        return Situation::GroupUnusable;
+        let limit = Some(policy.provisioning_timeout);
+        return if record.creation.is_none() && older(record.created_at, now, limit) {
+            Situation::ProvisioningOverdue(
+                FailureReason::GroupUnusable,
+                "its group does not offer its size, or cannot be used".into(),
+            )
+        } else {
+            Situation::GroupUnusable
+        };
     }
     if let Some(until) = create.backoff_until.filter(|until| *until > now) {
         return Situation::BackingOff(until);
@@ -297,7 +299,8 @@ fn provisioning(
             Situation::ProvisioningOverdue(
                 FailureReason::AmbiguousCreate,
                 format!(
-                    "{} machines appeared, more than were asked for; none was adopted",
+                    "{} machines appeared that cannot be told from others or fit no request; \
+                     none was adopted",
                     machines.len()
                 ),
             )
@@ -316,11 +319,15 @@ fn joining(record: &Record, observed: &Observation, now: Timestamp, policy: &Pol
     }
     let late = older(record.provisioned_at, now, Some(policy.joining_timeout));
     match &observed.node {
-        NodeView::Present(node) if !node.metadata_applied => Situation::NodeBare,
-        NodeView::Present(node) if node.ready => Situation::NodeReady,
+        NodeView::Present(node) if node.metadata_applied && node.ready => Situation::NodeReady,
+        NodeView::Present(node) if late && node.ready => Situation::JoiningOverdue(format!(
+            "node {} could not be given what its group puts on nodes",
+            node.name
+        )),
         NodeView::Present(node) if late => {
             Situation::JoiningOverdue(format!("node {} did not become Ready", node.name))
         }
+        NodeView::Present(node) if !node.metadata_applied => Situation::NodeBare,
         NodeView::Conflict(detail) if late => Situation::JoiningOverdue(detail.clone()),
         NodeView::Absent { .. } if late => {
             Situation::JoiningOverdue("no node joined within the deadline".into())
@@ -338,9 +345,15 @@ fn ready(record: &Record, observed: &Observation, policy: &Policy) -> Situation 
     match &observed.node {
         NodeView::Absent { .. } => Situation::NodeMissing,
         NodeView::Conflict(detail) => Situation::NodeConflict(detail.clone()),
-        NodeView::Present(node) if node.cordon == Cordon::Ours => Situation::CordonLeftOver,
+        NodeView::Present(node) if node.cordon.is_marked() => Situation::CordonLeftOver,
         NodeView::Present(node) if !node.metadata_applied => Situation::NodeBare,
-        NodeView::Present(node) if node.ready => Situation::NodeReady,
+        NodeView::Present(node) if node.ready => {
+            if removal::unlisted(observed, policy.disappearance, policy) {
+                Situation::MachineUnlisted
+            } else {
+                Situation::NodeReady
+            }
+        }
         NodeView::Present(_) => Situation::NodeNotReady,
     }
 }

@@ -102,7 +102,9 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
         (P::Ready, S::NodeBare) => (P::Ready, A::ApplyMetadata),
         (P::Ready, S::CordonLeftOver) => (P::Ready, A::Uncordon),
         (P::Ready, S::NodeReady) => (P::Ready, A::Rest),
-        (P::Ready, S::NodeNotReady | S::NodeMissing | S::NodeConflict(_)) => (P::Ready, A::Wait),
+        (P::Ready, S::NodeNotReady | S::NodeMissing | S::NodeConflict(_) | S::MachineUnlisted) => {
+            (P::Ready, A::Wait)
+        }
 
         (_, _) => (phase, A::Wait),
     }

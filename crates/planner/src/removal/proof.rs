@@ -1,6 +1,6 @@
 //! Why a machine may be deleted. Values of [`Proof`] can be made only in `removal`.
 
-use crate::lifecycle::{Cordon, NodeState, Record};
+use crate::lifecycle::{NodeState, Record};
 
 /// The right to delete one Node and its machine. There is no other way to get one than to have
 /// been through the removal's steps: the constructors are private to this module's parent.
@@ -17,6 +17,7 @@ pub struct Proof {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Drained,
+    Unreachable,
     NeverJoined,
     Vanished,
 }
@@ -28,7 +29,7 @@ impl Proof {
         if !node.fresh {
             return Err("the node's pods were not read anew".into());
         }
-        if node.cordon == Cordon::None {
+        if node.cordon.is_open() {
             return Err("the node is not cordoned".into());
         }
         match node.pods.first() {
@@ -37,6 +38,19 @@ impl Proof {
                 kind: Kind::Drained,
             }),
         }
+    }
+
+    /// The node is cordoned, its kubelet does not answer, and every pod on it should have ended:
+    /// only the end of the machine ends them. The machine goes before its Node then, so that no
+    /// pod runs twice.
+    pub(super) fn unreachable(node: &NodeState) -> Option<Self> {
+        let lost = node.fresh
+            && !node.ready
+            && !node.cordon.is_open()
+            && node.pods.iter().all(|(pod, _)| node.overdue.contains(pod));
+        lost.then_some(Self {
+            kind: Kind::Unreachable,
+        })
     }
 
     /// The machine itself is proven gone: what its Node says has no meaning any more.
@@ -64,6 +78,7 @@ impl Proof {
     pub const fn name(&self) -> &'static str {
         match self.kind {
             Kind::Drained => "Drained",
+            Kind::Unreachable => "Unreachable",
             Kind::NeverJoined => "NeverJoined",
             Kind::Vanished => "Vanished",
         }

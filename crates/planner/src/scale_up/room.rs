@@ -125,7 +125,7 @@ impl Room {
         let mut nominated: BTreeMap<&NodeName, Resources> = BTreeMap::new();
         for pod in input.snapshot.waiting() {
             if let Some(node) = &pod.nominated
-                && !pod.terminating
+                && pod.terminating.is_none()
                 && matches!(pod.state, PodState::Unschedulable(_) | PodState::Waiting)
             {
                 nominated.entry(node).or_default().add(&pod.class.requests);

@@ -72,8 +72,25 @@ fn node(pods: usize, cordon: Cordon) -> NodeView {
                 )
             })
             .collect(),
+        overdue: BTreeSet::new(),
         fresh: true,
     })
+}
+
+fn missing(seconds: u64) -> MachineView {
+    MachineView::Missing {
+        since: Duration::from_secs(seconds),
+        sightings: 9,
+    }
+}
+
+fn unanswering(node: NodeView) -> NodeView {
+    let NodeView::Present(mut node) = node else {
+        panic!()
+    };
+    node.ready = false;
+    node.overdue = node.pods.iter().map(|(pod, _)| pod.clone()).collect();
+    NodeView::Present(node)
 }
 
 fn asked() -> Record {
@@ -411,6 +428,204 @@ fn ambiguity_adopts_nothing() {
         late.record.failure.unwrap().reason,
         FailureReason::AmbiguousCreate
     );
+}
+
+#[test]
+fn a_ready_node_outweighs_a_listing_that_lacks_its_machine() {
+    let mut observed = observed();
+    observed.node = node(2, Cordon::None);
+    observed.cloud = seen(missing(3600), None);
+    for phase in [Phase::Joining, Phase::Ready] {
+        let record = Record { phase, ..ready() };
+        let transition = take(&record, &observed, 9000);
+        assert_eq!(transition.record.phase, Phase::Ready);
+        assert_eq!((transition.record.removal, transition.effect), (None, None));
+    }
+    assert_eq!(
+        take(&ready(), &observed, 9000).situation,
+        Situation::MachineUnlisted
+    );
+    let NodeView::Present(state) = &mut observed.node else {
+        panic!()
+    };
+    state.ready = false;
+    let transition = take(&ready(), &observed, 9000);
+    assert_eq!(transition.situation, Situation::MachineVanished);
+    observed.cloud = seen(missing(299), None);
+    let transition = take(&ready(), &observed, 9000);
+    assert_eq!(transition.situation, Situation::NodeNotReady, "too early");
+}
+
+#[test]
+fn a_machine_that_is_listed_again_after_it_counted_as_gone_is_deleted() {
+    let mut record = removing(RemovalCause::Failed, RemovalStep::Gone);
+    record.phase = Phase::Failed;
+    record.failed_at = Some(at(2000));
+    let mut observed = observed();
+    observed.cloud = seen(missing(3600), None);
+    let kept = take(&record, &observed, 2100);
+    assert_eq!(kept.situation, Situation::KeepingEvidence);
+    observed.cloud = seen(MachineView::Listed(instance()), None);
+    for deletion_requested in [false, true] {
+        record.deletion_requested = deletion_requested;
+        let back = take(&record, &observed, 2100).record;
+        let transition = take(&back, &observed, 2101);
+        assert!(
+            matches!(transition.effect, Some(Effect::DeleteMachine { .. })),
+            "{transition:?}"
+        );
+    }
+}
+
+#[test]
+fn a_record_is_not_gone_while_what_it_may_have_bought_is_listed_but_its_deletion_ends_it() {
+    let mut record = asked();
+    record.creation.as_mut().unwrap().state = CreationState::Accepted;
+    record.phase = Phase::Failed;
+    record.removal = Some(Removal {
+        step: RemovalStep::DeletingMachine,
+        ..Removal::new(RemovalCause::Failed, at(1600))
+    });
+    let mut observed = observed();
+    let meant = vec![InstanceId::new("a"), InstanceId::new("b")];
+    observed.cloud = seen(MachineView::NotBound, Some(Resolution::Ambiguous(meant)));
+    let waiting = take(&record, &observed, 90_000).record;
+    let removal = waiting.removal.as_ref().unwrap();
+    assert_eq!(removal.step, RemovalStep::DeletingMachine);
+    assert!(removal.message.contains("a, b"), "{}", removal.message);
+    assert!(waiting.may_be_billed(), "it counts against the maximum");
+    record.deletion_requested = true;
+    let ended = take(&record, &observed, 90_000).record;
+    assert!(ended.is_gone());
+}
+
+#[test]
+fn a_request_of_an_earlier_version_ends_once_nothing_can_come_of_it() {
+    let mut record = asked();
+    record.creation.as_mut().unwrap().state = CreationState::Unknown;
+    let mut observed = observed();
+    observed.cloud = CloudView::Seen {
+        started_at: at(1000 + 600),
+        resolution: None,
+        machine: MachineView::NotBound,
+    };
+    record = take(&record, &observed, 1000 + 600).record;
+    assert_eq!(record.phase, Phase::Failed);
+    record = take(&record, &observed, 1601).record;
+    assert!(!take(&record, &observed, 1602).record.is_gone());
+    observed.cloud = CloudView::Seen {
+        started_at: at(1000 + 900),
+        resolution: None,
+        machine: MachineView::NotBound,
+    };
+    assert!(take(&record, &observed, 1900).record.is_gone());
+}
+
+#[test]
+fn the_machine_of_a_kubelet_that_does_not_answer_goes_before_its_node() {
+    let mut record = removing(RemovalCause::Deleted, RemovalStep::Draining);
+    record.deletion_requested = true;
+    let mut observed = observed();
+    observed.node = unanswering(node(2, Cordon::Ours));
+    observed.cloud = seen(MachineView::Listed(instance()), None);
+    let fencing = take(&record, &observed, 2010).record;
+    let fence = take(&fencing, &observed, 2011);
+    let Some(Effect::DeleteMachine { proof, .. }) = &fence.effect else {
+        panic!("{fence:?}")
+    };
+    assert_eq!(proof.name(), "Unreachable");
+    assert_eq!(take(&fence.record, &observed, 2020).effect, None);
+    observed.cloud = seen(missing(30), None);
+    let Some(Effect::DeleteNode { proof, .. }) = take(&fence.record, &observed, 2060).effect else {
+        panic!()
+    };
+    assert_eq!(proof.name(), "Vanished");
+
+    // A pod that is not overdue, or a kubelet that answers, holds the machine.
+    observed.cloud = seen(MachineView::Listed(instance()), None);
+    let NodeView::Present(state) = &mut observed.node else {
+        panic!()
+    };
+    state.overdue.pop_first();
+    let held = take(&record, &observed, 2010);
+    assert!(matches!(&held.effect, Some(Effect::Evict { pods }) if pods.len() == 1));
+    state_ready(&mut observed);
+    let held = take(&record, &observed, 2010);
+    assert!(matches!(&held.effect, Some(Effect::Evict { pods }) if pods.len() == 2));
+}
+
+fn state_ready(observed: &mut Observation) {
+    let NodeView::Present(state) = &mut observed.node else {
+        panic!()
+    };
+    state.ready = true;
+}
+
+#[test]
+fn deleted_rows_that_stay_listed_end_a_removal_at_last() {
+    let mut record = removing(RemovalCause::Deleted, RemovalStep::DeletingMachine);
+    record.deletion_requested = true;
+    record.removal.as_mut().unwrap().sent = true;
+    let mut observed = observed();
+    let mut deleted = instance();
+    deleted.phase = InstancePhase::Deleting;
+    observed.cloud = seen(MachineView::Listed(deleted), None);
+    let transition = take(&record, &observed, 2000 + 899);
+    assert_eq!(transition.effect, None, "not asked again");
+    assert!(!transition.record.is_gone());
+    assert!(take(&record, &observed, 2000 + 900).record.is_gone());
+}
+
+#[test]
+fn what_a_human_uncordoned_loses_our_mark() {
+    let mut observed = observed();
+    observed.node = node(0, Cordon::Undone);
+    let record = removing(RemovalCause::Empty, RemovalStep::Settling);
+    let aborted = take(&record, &observed, 2010);
+    assert_eq!(aborted.record.removal, None);
+    assert!(matches!(aborted.effect, Some(Effect::Uncordon { .. })));
+    let later = take(&ready(), &observed, 3000);
+    assert!(matches!(later.effect, Some(Effect::Uncordon { .. })));
+}
+
+#[test]
+fn a_machine_that_cannot_be_asked_for_any_more_is_given_up() {
+    let record = Record {
+        created_at: Some(at(1000)),
+        ..Record::new()
+    };
+    let mut observed = observed();
+    observed.create.group_usable = false;
+    assert_eq!(
+        take(&record, &observed, 1599).situation,
+        Situation::GroupUnusable
+    );
+    let given_up = take(&record, &observed, 1600).record;
+    assert_eq!(
+        given_up.failure.unwrap().reason,
+        FailureReason::GroupUnusable
+    );
+}
+
+#[test]
+fn a_node_that_cannot_be_given_its_labels_is_given_up_at_the_deadline() {
+    let record = Record {
+        phase: Phase::Joining,
+        ready_at: None,
+        ..ready()
+    };
+    let mut observed = observed();
+    let NodeView::Present(mut state) = node(0, Cordon::None) else {
+        panic!()
+    };
+    state.metadata_applied = false;
+    observed.node = NodeView::Present(state);
+    assert_eq!(
+        take(&record, &observed, 1999).situation,
+        Situation::NodeBare
+    );
+    let late = take(&record, &observed, 1100 + 900);
+    assert!(matches!(late.situation, Situation::JoiningOverdue(_)));
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub(crate) fn pods(prefix: &str, count: usize, class: &SchedulingClass) -> Vec<A
                 class: Arc::clone(&class),
                 state: PodState::Unschedulable(NOW),
                 role: PodRole::Ordinary,
-                terminating: false,
+                terminating: None,
                 nominated: None,
                 created_at: None,
             })
@@ -394,7 +394,7 @@ fn only_pods_the_scheduler_gave_up_on_buy_machines() {
         0,
         "gated or not tried yet"
     );
-    assert_eq!(of(|pod| pod.terminating = true), 0);
+    assert_eq!(of(|pod| pod.terminating = Some(Timestamp::UNIX_EPOCH)), 0);
     assert_eq!(of(|pod| pod.role = PodRole::DaemonSet), 0);
 }
 

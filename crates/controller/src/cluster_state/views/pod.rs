@@ -170,7 +170,7 @@ impl PodView {
             class,
             state: self.state(),
             role,
-            terminating: meta.deletion_timestamp.is_some(),
+            terminating: meta.deletion_timestamp.as_ref().map(|time| time.0),
             nominated: self
                 .status
                 .nominated_node_name

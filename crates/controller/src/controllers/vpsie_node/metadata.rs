@@ -266,9 +266,21 @@ pub(super) fn cordon(row: &NodeRow, owner: &str) -> Option<Value> {
     }))
 }
 
+/// We cordoned the Node and have not taken our mark off again. Without the annotation, our taint
+/// says so only while the node is schedulable: a human's cordon stays a human's.
+pub(super) fn is_marked(row: &NodeRow) -> bool {
+    let tainted = row
+        .taints
+        .iter()
+        .any(|taint| taint.key == labels::REMOVING_TAINT);
+    row.annotation(labels::CORDONED_BY).is_some() || (tainted && !row.node.shape.unschedulable)
+}
+
 /// The change that undoes our cordon; nothing when it is not ours.
 pub(super) fn uncordon(row: &NodeRow) -> Option<Value> {
-    row.annotation(labels::CORDONED_BY)?;
+    if !is_marked(row) {
+        return None;
+    }
     let taints: Vec<&TaintView> = row
         .taints
         .iter()

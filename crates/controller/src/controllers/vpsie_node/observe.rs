@@ -1,10 +1,11 @@
 //! Gathering what one step may look at: the index, the latest observation of the cloud, and, for
 //! steps that destroy something, reads made for them alone.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::VPSieNode;
-use cloud::{NodeFacts, NodeMatch, Scope, match_node};
+use cloud::{NodeFacts, NodeMatch, Scope, Windows, match_node};
+use jiff::Timestamp;
 use model::{Hostname, Instance, InstancePhase, NodeName, OperationId, Pod, PodRole, Role};
 use planner::{
     lifecycle::{
@@ -77,9 +78,17 @@ fn create_view(
                 return false;
             }
             let other = record::read(other);
+            let now = ctx.clock.now();
             other.has_open_request()
                 && other.creation.is_some_and(|creation| {
-                    creation.pool == pool.id && creation.state == CreationState::Unknown
+                    // What could still come is told apart by its time once this is over.
+                    let until = creation
+                        .requested_at
+                        .saturating_add(ctx.options.lifecycle.settle)
+                        .unwrap_or(Timestamp::MAX);
+                    creation.pool == pool.id
+                        && creation.state == CreationState::Unknown
+                        && until > now
                 })
         })
     });
@@ -88,7 +97,7 @@ fn create_view(
         .as_ref()
         .filter(|creation| creation.state == CreationState::Rejected)
         .and_then(|creation| {
-            let wait = std::time::Duration::from_secs(30);
+            let wait = Duration::from_secs(30);
             creation.requested_at.checked_add(wait).ok()
         });
     let backoff = group.and_then(|group| {
@@ -130,7 +139,11 @@ fn cloud_view(ctx: &Context, object: &VPSieNode, before: &Record, scope: &Scope)
                 &owned,
                 &latest,
                 ctx.clock.now(),
-                ctx.options.lifecycle.quarantine,
+                &Windows {
+                    quarantine: ctx.options.lifecycle.quarantine,
+                    settle: ctx.options.lifecycle.settle,
+                    watched_since: ctx.since,
+                },
             )
             .remove(&id)
         })
@@ -142,7 +155,7 @@ fn cloud_view(ctx: &Context, object: &VPSieNode, before: &Record, scope: &Scope)
             None => match ctx.cloud.missing(scope, &machine.instance) {
                 Some((since, sightings)) => MachineView::Missing { since, sightings },
                 None => MachineView::Missing {
-                    since: std::time::Duration::ZERO,
+                    since: Duration::ZERO,
                     sightings: 0,
                 },
             },
@@ -213,7 +226,10 @@ async fn node_view(
             .map(|pod| pod.as_ref().clone())
             .collect()
     };
-    Ok(NodeView::Present(state(&row, object, group, &pods, fresh)))
+    let now = ctx.clock.now();
+    Ok(NodeView::Present(state(
+        &row, object, group, &pods, fresh, now,
+    )))
 }
 
 /// The Node the record joined as, where it carries our mark: matched once, it is not guessed again.
@@ -275,6 +291,7 @@ fn state(
     group: Option<&Group>,
     pods: &[Pod],
     fresh: bool,
+    now: Timestamp,
 ) -> NodeState {
     let startup_taints_applied =
         row.annotation(api::labels::STARTUP_TAINTS_APPLIED) == Some("true");
@@ -288,25 +305,33 @@ fn state(
         )
         .is_none()
     });
+    let ordinary = || pods.iter().filter(|pod| pod.role == PodRole::Ordinary);
     NodeState {
         name: row.node.name.clone(),
         uid: row.uid(),
         ready: row.node.ready,
         metadata_applied,
         startup_taints_applied,
-        cordon: match (
-            row.node.shape.unschedulable,
-            row.annotation(api::labels::CORDONED_BY).is_some(),
-        ) {
-            (false, _) => Cordon::None,
+        cordon: match (row.node.shape.unschedulable, metadata::is_marked(row)) {
+            (false, false) => Cordon::None,
+            (false, true) => Cordon::Undone,
             (true, true) => Cordon::Ours,
             (true, false) => Cordon::Human,
         },
-        pods: pods
-            .iter()
-            .filter(|pod| pod.role == PodRole::Ordinary)
+        pods: ordinary()
             .map(|pod| (pod.key.clone(), pod.uid.clone()))
+            .collect(),
+        overdue: ordinary()
+            .filter(|pod| pod.terminating.is_some_and(|due| is_overdue(due, now)))
+            .map(|pod| pod.key.clone())
             .collect(),
         fresh,
     }
+}
+
+/// A pod that should have ended this long ago is not being ended by anybody.
+const OVERDUE: Duration = Duration::from_secs(30);
+
+fn is_overdue(due: Timestamp, now: Timestamp) -> bool {
+    due.saturating_add(OVERDUE).is_ok_and(|due| due <= now)
 }

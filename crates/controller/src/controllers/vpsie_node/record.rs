@@ -110,9 +110,10 @@ pub fn read(object: &VPSieNode) -> Record {
     });
     let phase = phase(&status.phase);
     let failure = (phase == Phase::Failed).then(|| failure(&status));
+    // The predecessor told it by the condition alone.
     let failed_at = (phase == Phase::Failed).then(|| {
-        error_condition(&status)
-            .and_then(|condition| time(condition.last_transition_time.as_ref()))
+        time(status.failed_at.as_ref())
+            .or_else(|| time(error_condition(&status)?.last_transition_time.as_ref()))
             .or(created)
             .unwrap_or(Timestamp::UNIX_EPOCH)
     });
@@ -124,6 +125,7 @@ pub fn read(object: &VPSieNode) -> Record {
         node: non_empty(status.node_name.as_ref()).map(NodeName::new),
         removal: status.removal.as_ref().and_then(removal),
         failure,
+        created_at: created,
         provisioning_at: time(status.created_at.as_ref()),
         provisioned_at: time(status.provisioned_at.as_ref()),
         joined_at: time(status.joined_at.as_ref()),
@@ -148,17 +150,9 @@ fn error_condition(status: &VPSieNodeStatus) -> Option<&api::Condition> {
 }
 
 fn failure(status: &VPSieNodeStatus) -> Failure {
-    let known = [
-        FailureReason::ProvisioningTimeout,
-        FailureReason::JoiningTimeout,
-        FailureReason::CapacityLimitReached,
-        FailureReason::OutOfStock,
-        FailureReason::AmbiguousCreate,
-        FailureReason::NodeNotFound,
-    ];
     let reason = error_condition(status).and_then(|condition| condition.reason.clone());
     Failure {
-        reason: known
+        reason: FailureReason::ALL
             .into_iter()
             .find(|known| Some(known.name()) == reason.as_deref())
             .unwrap_or(FailureReason::VPSieAPIError),
@@ -275,6 +269,7 @@ pub(super) fn status(
     stamp(&mut status.ready_at, record.ready_at);
     stamp(&mut status.terminating_at, record.terminating_at);
     stamp(&mut status.deleted_at, record.deleted_at);
+    stamp(&mut status.failed_at, record.failed_at);
     if before.creation != record.creation {
         status.creation = record.creation.as_ref().map(|creation| CreationRecord {
             attempt: i32::try_from(creation.attempt).unwrap_or(i32::MAX),
@@ -382,6 +377,22 @@ fn trouble(record: &Record, transition: &Transition) -> (bool, &'static str, Str
         ),
         Situation::NodeConflict(detail) => (true, "NodeConflict", detail.clone()),
         Situation::NodeMissing => (true, "NodeMissing", "the Node object is gone".into()),
+        Situation::MachineUnlisted => (
+            true,
+            "MachineUnlisted",
+            "the cloud does not list the machine, whose Node is Ready; it is kept".into(),
+        ),
+        Situation::GroupUnusable => (
+            true,
+            FailureReason::GroupUnusable.name(),
+            "its group does not offer its size, or cannot be used".into(),
+        ),
+        Situation::BackingOff(until) => (true, "BackingOff", format!("not before {until}")),
+        Situation::PoolBlocked => (
+            true,
+            "PoolBlocked",
+            "another request to the node group of the cloud has no answer yet".into(),
+        ),
         _ => match record
             .creation
             .as_ref()
