@@ -5,17 +5,29 @@ use controller::{
     controllers::{machines, node_group, scale_down, scale_up},
     effects::Effects,
 };
+use tokio_util::sync::CancellationToken;
 
-/// Runs every loop; ends only by being dropped.
-pub(crate) async fn run(ctx: &Context, effects: &Effects) {
-    ctx.state.wait_synced().await;
+/// Runs every loop until `stop`. Only the machines' loop has something to bring to an end then;
+/// what the others write is where the next leader goes on.
+pub(crate) async fn run(ctx: &Context, effects: &Effects, stop: &CancellationToken) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        () = ctx.state.wait_synced() => {}
+    }
     tracing::info!(epoch = effects.epoch(), "the loops begin");
-    futures::future::join5(
+    let others = futures::future::join4(
         Box::pin(ctx.cloud.run()),
-        Box::pin(machines::run(ctx, effects)),
         Box::pin(node_group::run(ctx, effects)),
         Box::pin(scale_up::run(ctx, effects)),
         Box::pin(scale_down::run(ctx, effects)),
-    )
-    .await;
+    );
+    let others = async {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            _ = others => {}
+        }
+    };
+    futures::future::join(Box::pin(machines::run(ctx, effects, stop)), others).await;
 }

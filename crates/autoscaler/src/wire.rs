@@ -230,8 +230,7 @@ impl Replica {
     /// Stops acting, then gives the lease away.
     pub async fn stop(self) {
         self.tasks.stop();
-        // The loops end where they stand: what they wrote before each effect is where the next
-        // leader goes on. After this nothing of ours acts.
+        // After this nothing of ours acts.
         if self
             .clock
             .timeout(SAFE_POINT, self.tasks.join())
@@ -306,9 +305,8 @@ impl Loops {
             );
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
                 _ = leadership.changed() => {}
-                () = term::run(&self.context, &effects) => {}
+                () = term::run(&self.context, &effects, &stop) => return,
             }
         }
     }

@@ -7,6 +7,7 @@ use kube_sim::KubeSim;
 use runtime::watch;
 use runtime::{Clock, Randomness, Tasks};
 use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
 use vpsie_sim::{Phase, VpsieSim};
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         deployments::Deployments,
         disruption::Disruption,
         jobs::Jobs,
-        kubelet::Kubelet,
+        kubelet::{Kubelet, Order},
         machines::{Machines, static_node},
         node_lifecycle::NodeLifecycle,
         play,
@@ -85,6 +86,8 @@ pub struct World {
     view: Shared<View>,
     changed: Arc<watch::Sender<u64>>,
     writer: Writer,
+    /// To the kubelets, where there are any.
+    orders: Option<UnboundedSender<Change>>,
 }
 
 impl World {
@@ -102,7 +105,8 @@ impl World {
             random.fork("vpsie-sim"),
             tasks.clone(),
         );
-        let world = Self {
+        let mut world = Self {
+            orders: None,
             writer: Writer::new(kube.client(PEOPLE, "default")),
             kube,
             cloud,
@@ -112,7 +116,7 @@ impl World {
             changed: Arc::new(watch::Sender::new(0)),
         };
         world.furnish(&config).await?;
-        world.people_it(&config, &random, tasks);
+        world.orders = world.people_it(&config, &random, tasks);
         Ok(world)
     }
 
@@ -152,7 +156,13 @@ impl World {
         secret
     }
 
-    fn people_it(&self, config: &WorldConfig, random: &Randomness, tasks: &Tasks) {
+    /// Returns where the kubelets take orders.
+    fn people_it(
+        &self,
+        config: &WorldConfig,
+        random: &Randomness,
+        tasks: &Tasks,
+    ) -> Option<UnboundedSender<Change>> {
         let actors = config.actors;
         let client = |name: &str| Writer::new(self.kube.client(name, "default"));
         let stream = |name: &str| random.fork(name);
@@ -221,7 +231,7 @@ impl World {
             );
             play("node-lifecycle", judge, news, &self.clock, tasks);
         }
-        if actors.kubelet {
+        let orders = actors.kubelet.then(|| {
             kubelets(
                 &mut observer,
                 self.kube.client("kubelet", "default"),
@@ -229,9 +239,10 @@ impl World {
                 config,
                 random,
                 tasks,
-            );
-        }
+            )
+        });
         observer.start(tasks);
+        orders
     }
 
     // === Looking ===
@@ -418,6 +429,15 @@ impl World {
         self.create(BUDGETS, namespace, &budget).await
     }
 
+    /// The kubelet of this node falls silent for ever, as one that crashed or was cut off: its
+    /// machine runs on, its Node and its pods stay as they are.
+    pub fn silence(&self, node: &str) {
+        if let Some(orders) = &self.orders {
+            // Without a receiver there are no kubelets any more.
+            let _ = orders.send(Change::Order(Order::Stop(node.to_owned())));
+        }
+    }
+
     /// Cordons or uncordons a node.
     pub async fn cordon(&self, node: &str, cordoned: bool) -> Result<(), WorldError> {
         let patch = json!({"spec": {"unschedulable": cordoned}});
@@ -455,7 +475,7 @@ fn kubelets(
     config: &WorldConfig,
     random: &Randomness,
     tasks: &Tasks,
-) {
+) -> UnboundedSender<Change> {
     let clock = observer.clock.clone();
     let (orders, news) = observer.listen(&[Kind::Node, Kind::Pod]);
     for (number, node) in config.nodes.iter().enumerate() {
@@ -476,11 +496,12 @@ fn kubelets(
         let machines = Machines {
             cluster: cluster_of(config),
             config: config.machines.clone(),
-            kubelet: orders,
+            kubelet: orders.clone(),
             clock,
         };
         machines.play(present, events, tasks);
     }
+    orders
 }
 
 /// The cloud's cluster that the world's Kubernetes runs on.

@@ -1,6 +1,7 @@
 //! A world, replicas of the product in it, and the hand that crashes them.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     sync::{
         Arc, Mutex,
@@ -173,6 +174,29 @@ impl tower::Service<Request<Body>> for Wired {
 struct WiredCloud {
     inner: InProcess,
     tripwire: Arc<Tripwire>,
+    hidden: Hidden,
+}
+
+/// UUIDs of machines that the cloud's listing lacks.
+type Hidden = Arc<Mutex<BTreeSet<String>>>;
+
+/// The answer without the rows of hidden machines.
+fn without(hidden: &Hidden, mut answer: Response<Bytes>) -> Response<Bytes> {
+    let hidden = hidden.lock().unwrap();
+    if hidden.is_empty() {
+        return answer;
+    }
+    if let Ok(mut body) = serde_json::from_slice::<Value>(answer.body())
+        && let Some(Value::Array(rows)) = body.pointer_mut("/data/nodes")
+    {
+        rows.retain(|row| {
+            !row["identifier"]
+                .as_str()
+                .is_some_and(|id| hidden.contains(id))
+        });
+        *answer.body_mut() = Bytes::from(body.to_string());
+    }
+    answer
 }
 
 impl Transport for WiredCloud {
@@ -182,7 +206,10 @@ impl Transport for WiredCloud {
     ) -> vpsie::BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         let path = request.uri().path();
         let counts = path.contains("/add/") || path.contains("/delete/");
-        Box::pin(async move { self.tripwire.guard(counts, self.inner.send(request)).await })
+        Box::pin(async move {
+            let sent = self.tripwire.guard(counts, self.inner.send(request));
+            Ok(without(&self.hidden, sent.await?))
+        })
     }
 }
 
@@ -195,6 +222,7 @@ pub struct Harness {
     _tasks: Tasks,
     pub args: RunArgs,
     started: AtomicU64,
+    hidden: Hidden,
 }
 
 impl Harness {
@@ -220,6 +248,7 @@ impl Harness {
             _tasks: tasks,
             args,
             started: AtomicU64::new(0),
+            hidden: Hidden::default(),
         }
     }
 
@@ -250,6 +279,7 @@ impl Harness {
                 transport: Arc::new(WiredCloud {
                     inner: InProcess::new(self.world.cloud.clone()),
                     tripwire: Arc::clone(tripwire),
+                    hidden: Arc::clone(&self.hidden),
                 }),
             },
             None,
@@ -319,6 +349,12 @@ impl Harness {
 
     pub async fn minutes(&self, minutes: u64) {
         self.clock.sleep(Duration::from_secs(minutes * 60)).await;
+    }
+
+    /// From now on the cloud's listing lacks exactly these machines.
+    pub fn hide(&self, machines: &[&str]) {
+        let machines = machines.iter().map(|&uuid| uuid.to_owned());
+        *self.hidden.lock().unwrap() = machines.collect();
     }
 
     /// Machines that are paid now.

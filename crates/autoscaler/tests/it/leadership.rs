@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
+use vpsie_sim::{Fault, Route, Rule};
 
 use crate::harness::{Harness, Tripwire, all_running, settled, virtually};
 
@@ -85,5 +86,54 @@ fn a_leader_that_stops_hands_over_at_once_and_nothing_is_bought_twice() {
         harness.minutes(10).await;
         assert_eq!((harness.bought(), harness.paid()), (5, 5));
         second.stop().await;
+    });
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_purchase_waits_for_its_answer() {
+    virtually(|| async {
+        let harness = Harness::new(163).await;
+        let slow = Fault::Slow {
+            by: Duration::from_secs(3),
+            after_commit: true,
+        };
+        harness
+            .world
+            .cloud
+            .faults()
+            .add(Rule::on(Route::AddWorker, slow));
+        harness.group("general", 0, 4, json!({})).await;
+        let replica = harness.start();
+        harness.deployment("web", 2, "800m", None).await;
+        let asked = || {
+            let journal = harness.world.cloud.journal();
+            journal
+                .iter()
+                .any(|request| request.route == Route::AddWorker)
+        };
+        while !asked() {
+            harness.clock.sleep(Duration::from_millis(100)).await;
+        }
+        replica.stop().await;
+        let nodes = harness.world.view().vpsie_nodes;
+        let name = nodes
+            .keys()
+            .next()
+            .unwrap()
+            .split_once('/')
+            .unwrap()
+            .1
+            .to_owned();
+        let api = "autoscaler.vpsie.com/v1alpha1";
+        let object = harness
+            .world
+            .kube
+            .get(api, "VPSieNode", "kube-system", &name);
+        let state = object.unwrap()["status"]["creation"]["state"].clone();
+        assert_eq!(state, "Accepted");
+        let replica = harness.start();
+        harness.wait(6, "the pods run", all_running(2)).await;
+        assert_eq!(harness.bought(), 1);
+        replica.stop().await;
     });
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod canary;
 mod command_line;
 mod crash;
+mod drift;
 mod faults;
 mod harness;
 mod kubectl;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
 
 use super::vpsie_node::{self, Requeue};
 use crate::{context::Context, controllers::node_group, effects::Effects, events::About};
@@ -22,8 +23,9 @@ const RESYNC: Duration = Duration::from_mins(10);
 /// Changes that come together are worked on together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// Runs until dropped.
-pub async fn run(ctx: &Context, effects: &Effects) {
+/// Runs until `stop`; then the steps under way are finished, so that the answer to a purchase is
+/// recorded, and no other is begun.
+pub async fn run(ctx: &Context, effects: &Effects, stop: &CancellationToken) {
     let mut state_changes = ctx.state.changes();
     let mut cloud_changes = ctx.cloud.changes();
     let mut defaults = ctx.defaults.clone();
@@ -41,6 +43,7 @@ pub async fn run(ctx: &Context, effects: &Effects) {
             .filter(|(key, at)| **at <= now && !busy.contains(*key))
             .map(|(key, _)| key.clone())
             .take(ctx.options.concurrency.saturating_sub(working.len()))
+            .filter(|_| !stop.is_cancelled())
             .collect();
         for key in ready {
             due.remove(&key);
@@ -53,8 +56,12 @@ pub async fn run(ctx: &Context, effects: &Effects) {
             .map(|(_, at)| *at)
             .min()
             .unwrap_or(now + RESYNC);
+        if stop.is_cancelled() && working.is_empty() {
+            return;
+        }
         tokio::select! {
             biased;
+            () = stop.cancelled(), if !stop.is_cancelled() => {}
             Some((key, wait)) = working.next(), if !working.is_empty() => {
                 busy.remove(&key);
                 let wait = if dirty.remove(&key) { Duration::ZERO } else { wait };

@@ -206,9 +206,10 @@ fn report(ctx: &Context, group: &Group, told: &mut BTreeMap<GroupKey, String>) {
 fn report_unowned(ctx: &Context, groups: &[Group], told: &mut BTreeSet<InstanceId>) {
     let objects = ctx.state.vpsie_nodes();
     let owned = owned_instances(&objects);
+    let (now, settle) = (ctx.clock.now(), ctx.options.lifecycle.settle);
     let awaiting = objects
         .iter()
-        .any(|object| read_record(object).has_open_request());
+        .any(|object| read_record(object).awaits_a_machine(now, settle));
     let mut seen = BTreeSet::new();
     for group in groups {
         let Some(latest) = group
@@ -219,7 +220,7 @@ fn report_unowned(ctx: &Context, groups: &[Group], told: &mut BTreeSet<InstanceI
             continue;
         };
         for instance in &latest.instances {
-            let foreign = instance.role == Role::Worker
+            let foreign = instance.role != Role::ControlPlane
                 && instance.phase != InstancePhase::Deleting
                 && !owned.contains(&instance.id);
             // While a request is open it may still turn out to be ours.

@@ -1,6 +1,6 @@
 //! The durable record of one machine: what the VPSieNode holds.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use model::{Hostname, InstanceId, NodeName, PoolId};
@@ -340,6 +340,17 @@ impl Record {
                 .creation
                 .as_ref()
                 .is_some_and(|creation| creation.state != CreationState::Rejected)
+    }
+
+    /// The machine of an open request may still appear: `settle` after it was sent it will not.
+    #[must_use]
+    pub fn awaits_a_machine(&self, now: Timestamp, settle: Duration) -> bool {
+        self.has_open_request()
+            && self.creation.as_ref().is_some_and(|creation| {
+                // A time beyond the calendar's end never comes.
+                let until = creation.requested_at.saturating_add(settle);
+                until.is_ok_and(|until| until > now)
+            })
     }
 }
 

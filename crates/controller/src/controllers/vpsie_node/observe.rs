@@ -78,17 +78,10 @@ fn create_view(
                 return false;
             }
             let other = record::read(other);
-            let now = ctx.clock.now();
-            other.has_open_request()
+            // Once its time is over, what appears is told apart by that.
+            other.awaits_a_machine(ctx.clock.now(), ctx.options.lifecycle.settle)
                 && other.creation.is_some_and(|creation| {
-                    // What could still come is told apart by its time once this is over.
-                    let until = creation
-                        .requested_at
-                        .saturating_add(ctx.options.lifecycle.settle)
-                        .unwrap_or(Timestamp::MAX);
-                    creation.pool == pool.id
-                        && creation.state == CreationState::Unknown
-                        && until > now
+                    creation.pool == pool.id && creation.state == CreationState::Unknown
                 })
         })
     });
