@@ -455,16 +455,38 @@ fn a_users_false_and_zero_survive_a_hundred_reconciles() {
         harness.group("general", 1, 3, policy).await;
         let replica = harness.start();
         harness.wait(15, "one node", settled(1)).await;
-        for round in 0..10_u32 {
+        let read = || {
+            let api = "autoscaler.vpsie.com/v1alpha1";
+            let group = harness
+                .world
+                .kube
+                .get(api, "NodeGroup", "kube-system", "general");
+            group.unwrap()
+        };
+        let before = read()["spec"].clone();
+        assert_eq!(before["allowMixedInstances"], false);
+        assert_eq!(before["scaleDownPolicy"]["enabled"], false);
+        assert_eq!(before["scaleDownPolicy"]["cooldownSeconds"], 0);
+        let reconciles = || {
+            let text = replica.metrics();
+            let line = text.lines().find(|line| {
+                line.contains("reconcile") && line.contains("_count") && line.contains("nodegroup")
+            });
+            let count = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            count.unwrap_or_else(|| panic!("{text}"))
+        };
+        let begun = reconciles();
+        harness.deployment("web", 1, "100m", None).await;
+        for round in 0..120 {
             harness
-                .deployment(&format!("d{round}"), 1, "100m", None)
-                .await;
-            harness.minutes(2).await;
+                .world
+                .scale("default", "web", 1 + round % 2)
+                .await
+                .unwrap();
+            harness.clock.sleep(Duration::from_secs(10)).await;
         }
-        let dump = harness.world.kube.dump().to_string();
-        assert!(dump.contains(r#""allowMixedInstances":false"#));
-        assert!(dump.contains(r#""cooldownSeconds":0"#));
-        assert!(dump.contains(r#""enabled":false"#));
+        assert!(reconciles() - begun >= 100.0, "{}", reconciles() - begun);
+        assert_eq!(read()["spec"], before);
         replica.stop().await;
     });
 }
@@ -480,32 +502,37 @@ fn labels_and_taints_of_the_group_are_on_the_node_before_it_counts_as_ready_and_
         });
         harness.group("general", 1, 3, wanted).await;
         let replica = harness.start();
-        harness.wait(15, "one node", settled(1)).await;
-        let node = harness
-            .world
-            .view()
-            .vpsie_nodes
-            .values()
-            .next()
-            .unwrap()
-            .node
-            .clone()
-            .unwrap();
-        let marked = |harness: &Harness, node: &str| {
-            let dump = harness.world.kube.dump().to_string();
-            dump.contains(r#""tier":"web""#) && dump.contains("dedicated") && dump.contains(node)
+        let marked = |node: &str| {
+            let Some(node) = harness.world.kube.get("v1", "Node", "", node) else {
+                return false;
+            };
+            let taints = node["spec"]["taints"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            node["metadata"]["labels"]["tier"] == "web"
+                && taints.iter().any(|taint| taint["key"] == "dedicated")
         };
-        assert!(marked(&harness, &node));
-        harness
-            .world
-            .apply(&json!({
-                "apiVersion": "v1", "kind": "Node",
-                "metadata": { "name": node, "labels": { "tier": "tampered" } },
-            }))
-            .await
-            .unwrap();
+        let node = loop {
+            harness.clock.sleep(Duration::from_millis(50)).await;
+            let view = harness.world.view();
+            let Some(row) = view.vpsie_nodes.values().next() else {
+                continue;
+            };
+            let node = row.node.clone().unwrap_or_default();
+            if row.phase == "Ready" {
+                assert!(marked(&node), "Ready and bare");
+                break node;
+            }
+        };
+        let tampered = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": node, "labels": { "tier": "tampered" } },
+        });
+        harness.world.apply(&tampered).await.unwrap();
+        assert!(!marked(&node), "tampered with");
         harness.clock.sleep(Duration::from_secs(30)).await;
-        assert!(marked(&harness, &node), "repaired");
+        assert!(marked(&node), "repaired");
         replica.stop().await;
     });
 }
