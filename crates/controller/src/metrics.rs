@@ -9,6 +9,7 @@ use std::{
 };
 
 use model::GroupKey;
+use planner::lifecycle::Phase;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -114,15 +115,18 @@ pub struct Metrics {
     scale_up_failures: Family<ReasonLabels, Counter>,
     scale_down: Family<GroupLabels, Counter>,
     scale_down_failures: Family<ReasonLabels, Counter>,
+    scale_down_refused: Family<ReasonLabels, Counter>,
     scale_down_blocked: Family<ReasonLabels, Gauge>,
     unschedulable_pods: Gauge,
     api_requests: Family<RequestLabels, Counter>,
     api_latency: Family<MethodLabels, Histogram>,
     api_duration: Family<MethodLabels, Histogram>,
     api_errors: Family<ErrorLabels, Counter>,
+    api_rate_limited: Family<MethodLabels, Counter>,
     api_limiter_wait: Family<MethodLabels, Histogram>,
     api_breaker: Family<BreakerLabels, Gauge>,
     api_breaker_changes: Family<BreakerChangeLabels, Counter>,
+    api_breaker_opened: Counter,
     reconcile_duration: Family<ControllerLabels, Histogram>,
     reconcile: Family<ResultLabels, Counter>,
     reconcile_errors: Family<ControllerErrorLabels, Counter>,
@@ -176,15 +180,18 @@ impl Metrics {
             scale_up_failures: Family::default(),
             scale_down: Family::default(),
             scale_down_failures: Family::default(),
+            scale_down_refused: Family::default(),
             scale_down_blocked: Family::default(),
             unschedulable_pods: Gauge::default(),
             api_requests: Family::default(),
             api_latency: Family::new_with_constructor(request),
             api_duration: Family::new_with_constructor(request),
             api_errors: Family::default(),
+            api_rate_limited: Family::default(),
             api_limiter_wait: Family::new_with_constructor(fast),
             api_breaker: Family::default(),
             api_breaker_changes: Family::default(),
+            api_breaker_opened: Counter::default(),
             reconcile_duration: Family::new_with_constructor(fast),
             reconcile: Family::default(),
             reconcile_errors: Family::default(),
@@ -197,6 +204,11 @@ impl Metrics {
             informer_age: Family::default(),
         };
         metrics.register();
+        let state = "closed".into();
+        metrics
+            .api_breaker
+            .get_or_create(&BreakerLabels { state })
+            .set(1);
         metrics
     }
 
@@ -217,15 +229,18 @@ impl Metrics {
         r.register("scale_up_failures", "Machines that were given up before they served", self.scale_up_failures.clone());
         r.register("scale_down", "Nodes taken away", self.scale_down.clone());
         r.register("scale_down_failures", "Removals that were taken back", self.scale_down_failures.clone());
-        r.register("scale_down_blocked", "Nodes that stay, by reason", self.scale_down_blocked.clone());
+        r.register("scale_down_blocked", "Times a reason began to keep a node", self.scale_down_refused.clone());
+        r.register("scale_down_blocked_nodes", "Nodes that stay now, by reason", self.scale_down_blocked.clone());
         r.register("unschedulable_pods", "Pods the scheduler could not place", self.unschedulable_pods.clone());
         r.register("vpsie_api_requests", "Requests to the VPSie API", self.api_requests.clone());
         r.register("vpsie_api_latency_seconds", "Latency of answered VPSie API requests", self.api_latency.clone());
         r.register("vpsie_api_request_duration_seconds", "Duration of VPSie API requests, unanswered ones included", self.api_duration.clone());
         r.register("vpsie_api_errors", "Failed VPSie API requests by class", self.api_errors.clone());
+        r.register("vpsie_api_rate_limited", "VPSie API requests that waited for the client-side rate limit", self.api_rate_limited.clone());
         r.register("vpsie_api_rate_limit_wait_duration_seconds", "Waiting for the client-side rate limit", self.api_limiter_wait.clone());
         r.register("vpsie_api_circuit_breaker_state", "1 for the state the breaker is in", self.api_breaker.clone());
         r.register("vpsie_api_circuit_breaker_state_changes", "Changes of the breaker's state", self.api_breaker_changes.clone());
+        r.register("vpsie_api_circuit_breaker_opened", "Times the breaker opened", self.api_breaker_opened.clone());
         r.register("controller_reconcile_duration_seconds", "Duration of reconciles", self.reconcile_duration.clone());
         r.register("controller_reconcile", "Reconciles by result", self.reconcile.clone());
         r.register("controller_reconcile_errors", "Failed reconciles by error", self.reconcile_errors.clone());
@@ -295,14 +310,21 @@ impl Metrics {
                 state: state.into(),
             });
         }
+        for phase in Phase::ALL {
+            self.phases.remove(&PhaseLabels {
+                phase: phase.name().into(),
+                nodegroup: labels.nodegroup.clone(),
+                namespace: labels.namespace.clone(),
+            });
+        }
     }
 
     /// How many VPSieNodes of a group are in a phase.
-    pub fn phase(&self, group: &GroupKey, phase: &str, count: i64) {
+    pub fn phase(&self, group: &GroupKey, phase: Phase, count: i64) {
         let labels = group_labels(group);
         self.phases
             .get_or_create(&PhaseLabels {
-                phase: phase.into(),
+                phase: phase.name().into(),
                 nodegroup: labels.nodegroup,
                 namespace: labels.namespace,
             })
@@ -348,11 +370,24 @@ impl Metrics {
             .inc();
     }
 
+    /// A node of a group stays for `reason` from now on.
+    pub fn scale_down_refused(&self, group: &GroupKey, reason: &str) {
+        self.scale_down_refused
+            .get_or_create(&reason_labels(group, reason))
+            .inc();
+    }
+
     /// How many nodes of a group stay for `reason`.
     pub fn scale_down_blocked(&self, group: &GroupKey, reason: &str, nodes: i64) {
         self.scale_down_blocked
             .get_or_create(&reason_labels(group, reason))
             .set(nodes);
+    }
+
+    /// Forgets how many nodes of a group that is gone stay for `reason`.
+    pub fn forget_scale_down_blocked(&self, group: &GroupKey, reason: &str) {
+        self.scale_down_blocked
+            .remove(&reason_labels(group, reason));
     }
 
     /// How many pods the scheduler could not place.
@@ -398,10 +433,12 @@ impl Metrics {
 
     /// A request waited for the client-side limit.
     pub fn api_waited(&self, method: &str, duration: Duration) {
+        let labels = MethodLabels {
+            method: sanitize(method),
+        };
+        self.api_rate_limited.get_or_create(&labels).inc();
         self.api_limiter_wait
-            .get_or_create(&MethodLabels {
-                method: sanitize(method),
-            })
+            .get_or_create(&labels)
             .observe(duration.as_secs_f64());
     }
 
@@ -413,6 +450,9 @@ impl Metrics {
                     state: sanitize(state),
                 })
                 .set(value);
+        }
+        if to == "open" {
+            self.api_breaker_opened.inc();
         }
         self.api_breaker_changes
             .get_or_create(&BreakerChangeLabels {

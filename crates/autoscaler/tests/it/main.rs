@@ -13,6 +13,7 @@ mod harness;
 mod kubectl;
 mod leadership;
 mod process;
+mod protection;
 mod regressions;
 mod removal;
 mod scenarios;

@@ -41,20 +41,18 @@ pub async fn run(ctx: &Context, effects: &Effects) {
     let mut cloud_changes = ctx.cloud.changes();
     let mut defaults = ctx.defaults.clone();
     let mut told: BTreeMap<GroupKey, String> = BTreeMap::new();
-    let mut counted = 0;
+    let mut counted: Option<BTreeSet<GroupKey>> = None;
     let mut unowned = BTreeSet::new();
     loop {
         changes.borrow_and_update();
         let groups = ctx.groups();
-        if groups.len() != counted {
-            counted = groups.len();
-            tracing::info!(managed = counted, "node groups");
-        }
-        for gone in told
-            .keys()
-            .filter(|key| !groups.iter().any(|g| g.key == **key))
-        {
-            ctx.metrics.forget_group(gone);
+        let keys: BTreeSet<GroupKey> = groups.iter().map(|group| group.key.clone()).collect();
+        if counted.as_ref() != Some(&keys) {
+            tracing::info!(managed = keys.len(), "node groups");
+            for gone in counted.iter().flatten().filter(|key| !keys.contains(*key)) {
+                ctx.metrics.forget_group(gone);
+            }
+            counted = Some(keys);
         }
         told.retain(|key, _| groups.iter().any(|group| group.key == *key));
         let mut wait = RESYNC;
@@ -344,7 +342,7 @@ fn status(ctx: &Context, group: &Group, machines: &[(Arc<VPSieNode>, Record)]) -
     nodes.sort_by(|a, b| a.node_name.cmp(&b.node_name));
     ctx.metrics.group(&group.key, figures);
     for (phase, count) in phases {
-        ctx.metrics.phase(&group.key, phase.name(), count);
+        ctx.metrics.phase(&group.key, phase, count);
     }
     let count = |value: i64| i32::try_from(value).unwrap_or(i32::MAX);
     status.current_nodes = count(figures.current);

@@ -3,14 +3,18 @@
 //! Beginning a removal is one compare-and-swap on the VPSieNode; everything after that is the
 //! lifecycle's, step by step, each on facts read anew.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use api::{VPSieNode, conditions::seconds, labels};
 use jiff::Timestamp;
-use model::{GroupKey, PodRole};
+use model::{GroupKey, NodeName, PodRole};
 use planner::{
     lifecycle::{Phase, Removal, RemovalCause},
-    removal::empty::{self, Candidate, Input},
+    removal::empty::{self, Candidate, Input, Refusal},
 };
 use serde_json::json;
 
@@ -29,13 +33,25 @@ const RESYNC: Duration = Duration::from_mins(10);
 /// Pods come and go in bursts; a window of minutes does not need faster answers.
 const DEBOUNCE: Duration = Duration::from_secs(2);
 
+/// What was counted and told, so that each thing is once and ends when it is over.
+#[derive(Default)]
+struct Told {
+    /// The figures that are exported.
+    counted: BTreeSet<(GroupKey, &'static str)>,
+    /// What keeps which node.
+    blocked: BTreeSet<(NodeName, &'static str)>,
+    /// Nodes that stay only because somebody asked for it, and what was said of them.
+    kept: BTreeMap<NodeName, String>,
+}
+
 /// Runs until dropped.
 pub async fn run(ctx: &Context, effects: &Effects) {
     let mut changes = ctx.state.changes();
+    let mut told = Told::default();
     loop {
         let begun = ctx.clock.monotonic();
         changes.borrow_and_update();
-        let outcome = once(ctx, effects).await;
+        let outcome = once(ctx, effects, &mut told).await;
         let took = ctx.clock.monotonic().saturating_sub(begun);
         let next = match outcome {
             Ok(next) => {
@@ -60,10 +76,11 @@ pub async fn run(ctx: &Context, effects: &Effects) {
     }
 }
 
-async fn once(ctx: &Context, effects: &Effects) -> Result<Duration, Error> {
+async fn once(ctx: &Context, effects: &Effects, told: &mut Told) -> Result<Duration, Error> {
     let input = input(ctx);
     let (plan, report) = empty::plan(&input);
-    count_blocked(ctx, &input, &report);
+    count_blocked(ctx, &input, &report, told);
+    tell_kept(ctx, &input, &report, told);
     let now = ctx.clock.now();
     for name in &plan.window_started {
         if let Some(object) = find(ctx, name) {
@@ -145,18 +162,61 @@ pub fn still_removable(ctx: &Context, object: &VPSieNode) -> Option<String> {
         .map(|refusal| format!("{}: {refusal}", refusal.name()))
 }
 
-fn count_blocked(ctx: &Context, input: &Input, report: &empty::Report) {
+fn count_blocked(ctx: &Context, input: &Input, report: &empty::Report, told: &mut Told) {
     let mut counts: BTreeMap<(GroupKey, &'static str), i64> = BTreeMap::new();
-    for candidate in &input.candidates {
-        for refusal in report.get(&candidate.node).into_iter().flatten() {
-            *counts
-                .entry((candidate.group.clone(), refusal.name()))
-                .or_default() += 1;
+    // A reason that no longer holds counts no node; one of a group that is gone is no figure.
+    for (group, reason) in std::mem::take(&mut told.counted) {
+        if input.groups.contains_key(&group) {
+            counts.insert((group, reason), 0);
+        } else {
+            ctx.metrics.forget_scale_down_blocked(&group, reason);
         }
     }
-    for ((group, reason), count) in counts {
-        ctx.metrics.scale_down_blocked(&group, reason, count);
+    let mut blocked = BTreeSet::new();
+    for candidate in &input.candidates {
+        for refusal in report.get(&candidate.node).into_iter().flatten() {
+            let reason = refusal.name();
+            *counts.entry((candidate.group.clone(), reason)).or_default() += 1;
+            if !told.blocked.contains(&(candidate.node.clone(), reason)) {
+                ctx.metrics.scale_down_refused(&candidate.group, reason);
+            }
+            blocked.insert((candidate.node.clone(), reason));
+        }
     }
+    told.blocked = blocked;
+    for ((group, reason), count) in &counts {
+        ctx.metrics.scale_down_blocked(group, reason, *count);
+    }
+    told.counted = counts.into_keys().collect();
+}
+
+/// Tells, once, that a node would go if nobody had asked that it stays.
+fn tell_kept(ctx: &Context, input: &Input, report: &empty::Report, told: &mut Told) {
+    let mut kept = BTreeMap::new();
+    for candidate in &input.candidates {
+        let Some(refusals) = report.get(&candidate.node) else {
+            continue;
+        };
+        if !refusals.iter().all(Refusal::is_asked_for) {
+            continue;
+        }
+        let text = refusals
+            .iter()
+            .map(|refusal| format!("{}: {refusal}", refusal.name()))
+            .collect::<Vec<_>>()
+            .join("; ");
+        if told.kept.get(&candidate.node) != Some(&text)
+            && let Some(object) = find(ctx, &candidate.machine)
+        {
+            ctx.events.normal(
+                About::object(object.as_ref()),
+                "ScaleDownBlocked",
+                format!("node {} stays: {text}", candidate.node),
+            );
+        }
+        kept.insert(candidate.node.clone(), text);
+    }
+    told.kept = kept;
 }
 
 /// Everything the choice rests on.
@@ -235,6 +295,10 @@ pub fn input(ctx: &Context) -> Input {
                     .map(|pod| pod.key.clone())
                     .collect(),
                 protected_by: row.as_ref().and_then(|row| protection(row)),
+                allowed_hours: row
+                    .as_ref()
+                    .and_then(|row| row.annotation(labels::SCALE_DOWN_ALLOWED_HOURS))
+                    .map(ToOwned::to_owned),
                 startup_taints: row
                     .as_ref()
                     .map(|row| startup_taints(row, spec))

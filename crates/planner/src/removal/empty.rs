@@ -48,6 +48,8 @@ pub struct Candidate {
     pub pods: Vec<PodKey>,
     /// Somebody protected it: the label or annotation that says so.
     pub protected_by: Option<String>,
+    /// The hours in which it may go, as its user wrote them.
+    pub allowed_hours: Option<String>,
     /// Startup taints that are still on it.
     pub startup_taints: Vec<String>,
     /// Pending pods that would fit this node as soon as they are bound.
@@ -92,6 +94,11 @@ pub enum Refusal {
         /// By this label or annotation.
         by: String,
     },
+    /// The node may go in certain hours only, and this version does not evaluate hours.
+    AllowedHoursNotEvaluated {
+        /// As its user wrote them.
+        hours: String,
+    },
     /// Startup taints are still on it.
     StartupTaints(String),
     /// A pending pod is about to use it.
@@ -119,12 +126,43 @@ impl Refusal {
             Self::ScaleUpInProgress => "ScaleUpInProgress",
             Self::ScaleDownDisabled => "ScaleDownDisabled",
             Self::Protected { .. } => "Protected",
+            Self::AllowedHoursNotEvaluated { .. } => "AllowedHoursNotEvaluated",
             Self::StartupTaints(_) => "StartupTaints",
             Self::NominatedPod(_) => "NominatedPod",
             Self::RemovalInProgress(_) => "RemovalInProgress",
             Self::GroupDeleting => "GroupDeleting",
             Self::GroupUnmanaged => "GroupUnmanaged",
             Self::TargetedDeleteUnsupported => "TargetedDeleteUnsupported",
+        }
+    }
+
+    /// Somebody asked that the node stays; it goes once they take that back.
+    #[must_use]
+    pub const fn is_asked_for(&self) -> bool {
+        matches!(
+            self,
+            Self::Protected { .. } | Self::AllowedHoursNotEvaluated { .. }
+        )
+    }
+
+    /// When it ends by itself, where that is known.
+    const fn ends_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::WindowNotOver { until }
+            | Self::CooldownActive { until }
+            | Self::NodeTooYoung { until } => Some(*until),
+            Self::NotEmpty(_)
+            | Self::AtMinimum { .. }
+            | Self::ScaleUpInProgress
+            | Self::ScaleDownDisabled
+            | Self::Protected { .. }
+            | Self::AllowedHoursNotEvaluated { .. }
+            | Self::StartupTaints(_)
+            | Self::NominatedPod(_)
+            | Self::RemovalInProgress(_)
+            | Self::GroupDeleting
+            | Self::GroupUnmanaged
+            | Self::TargetedDeleteUnsupported => None,
         }
     }
 }
@@ -151,6 +189,11 @@ impl fmt::Display for Refusal {
             Self::ScaleUpInProgress => f.write_str("machines of its group are on their way"),
             Self::ScaleDownDisabled => f.write_str("scaleDownPolicy.enabled is false"),
             Self::Protected { by } => write!(f, "it is protected by {by}"),
+            Self::AllowedHoursNotEvaluated { hours } => write!(
+                f,
+                "it may go in the hours {hours} only; this version does not evaluate hours, so \
+                 that it stays until the annotation is removed"
+            ),
             Self::StartupTaints(taint) => write!(f, "startup taint {taint} is still on it"),
             Self::NominatedPod(pod) => write!(f, "pending pod {pod} is about to use it"),
             Self::RemovalInProgress(other) => write!(f, "{other} is being removed"),
@@ -213,13 +256,7 @@ pub fn plan(input: &Input) -> (Plan, Report) {
         if refusals.is_empty() {
             eligible.push(candidate);
         }
-        for refusal in &refusals {
-            let until = match refusal {
-                Refusal::WindowNotOver { until }
-                | Refusal::CooldownActive { until }
-                | Refusal::NodeTooYoung { until } => *until,
-                _ => continue,
-            };
+        for until in refusals.iter().filter_map(Refusal::ends_at) {
             plan.look_again_at = Some(plan.look_again_at.map_or(until, |at| at.min(until)));
         }
         if !refusals.is_empty() {
@@ -266,6 +303,10 @@ fn refusals(input: &Input, candidate: &Candidate) -> Vec<Refusal> {
     }
     if let Some(by) = &candidate.protected_by {
         refusals.push(Refusal::Protected { by: by.clone() });
+    }
+    if let Some(hours) = &candidate.allowed_hours {
+        let hours = hours.clone();
+        refusals.push(Refusal::AllowedHoursNotEvaluated { hours });
     }
     if let Some(taint) = candidate.startup_taints.first() {
         refusals.push(Refusal::StartupTaints(taint.clone()));

@@ -40,6 +40,7 @@ fn candidate(name: &str) -> Candidate {
         unneeded_since: Some(at(400)),
         pods: vec![],
         protected_by: None,
+        allowed_hours: None,
         startup_taints: vec![],
         nominated: None,
         savings: Some(HourlyPrice::new(Decimal::new(10, 2))),
@@ -111,6 +112,12 @@ fn each_thing_that_forbids_it_keeps_the_node_and_is_named() {
             |input| input.candidates[0].protected_by = Some("a label".into()),
             Refusal::Protected {
                 by: "a label".into(),
+            },
+        ),
+        (
+            |input| input.candidates[0].allowed_hours = Some("22:00-06:00".into()),
+            Refusal::AllowedHoursNotEvaluated {
+                hours: "22:00-06:00".into(),
             },
         ),
         (
