@@ -45,14 +45,15 @@ pub(crate) const VERSION_PATTERN: &str =
     printcolumn = r#"{"name":"Current","type":"integer","jsonPath":".status.currentNodes"}"#,
     printcolumn = r#"{"name":"Ready","type":"integer","jsonPath":".status.readyNodes"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    validation = Rule::new("!has(self.status) || !has(self.status.currentNodes) || self.status.currentNodes == 0 || self.spec.datacenterID == oldSelf.spec.datacenterID").message("spec.datacenterID is immutable while the group has nodes").field_path(".spec.datacenterID"),
-    validation = Rule::new("!has(self.status) || !has(self.status.currentNodes) || self.status.currentNodes == 0 || !has(oldSelf.spec.resourceIdentifier) || (has(self.spec.resourceIdentifier) && self.spec.resourceIdentifier == oldSelf.spec.resourceIdentifier)").message("spec.resourceIdentifier is immutable while the group has nodes").field_path(".spec.resourceIdentifier")
+    validation = Rule::new("!has(self.status) || !has(self.status.currentNodes) || self.status.currentNodes == 0 || self.spec.datacenterID == oldSelf.spec.datacenterID").message("spec.datacenterID is immutable while the group has nodes"),
+    validation = Rule::new("!has(self.status) || !has(self.status.currentNodes) || self.status.currentNodes == 0 || !has(oldSelf.spec.resourceIdentifier) || (has(self.spec.resourceIdentifier) && self.spec.resourceIdentifier == oldSelf.spec.resourceIdentifier)").message("spec.resourceIdentifier is immutable while the group has nodes")
 )]
 #[serde(rename_all = "camelCase")]
+// Rules name their field in the message: `fieldPath` and `reason` are refused by servers before 1.28.
 #[x_kube(
-    validation = Rule::new("self.minNodes <= self.maxNodes").message("minNodes must not be above maxNodes").field_path(".minNodes"),
-    validation = Rule::new("!has(self.preferredInstanceType) || self.preferredInstanceType == '' || self.preferredInstanceType in self.offeringIDs").message("preferredInstanceType must be one of offeringIDs").field_path(".preferredInstanceType"),
-    validation = Rule::new("!has(self.provisioningMode) || self.provisioningMode != 'vm' || (has(self.osImageID) && self.osImageID != '')").message("osImageID is required with provisioningMode vm").field_path(".osImageID").reason(Reason::FieldValueRequired)
+    validation = Rule::new("self.minNodes <= self.maxNodes").message("minNodes must not be above maxNodes"),
+    validation = Rule::new("!has(self.preferredInstanceType) || self.preferredInstanceType == '' || self.preferredInstanceType in self.offeringIDs").message("preferredInstanceType must be one of offeringIDs"),
+    validation = Rule::new("!has(self.provisioningMode) || self.provisioningMode != 'vm' || (has(self.osImageID) && self.osImageID != '')").message("osImageID is required with provisioningMode vm")
 )]
 pub struct NodeGroupSpec {
     /// Fewest nodes.

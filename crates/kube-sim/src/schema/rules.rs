@@ -176,10 +176,10 @@ impl Rule {
                         _ => None,
                     })
                     .unwrap_or_else(|| self.message.clone());
-                let field = if self.field_path.starts_with('.') && path.is_empty() {
-                    self.field_path[1..].to_owned()
-                } else {
-                    format!("{path}{}", self.field_path)
+                let field = match format!("{path}{}", self.field_path) {
+                    // A rule on the whole object that names no field.
+                    field if field.is_empty() => "<nil>".to_owned(),
+                    field => field.strip_prefix('.').unwrap_or(&field).to_owned(),
                 };
                 Some(self.cause(field, type_name, &message))
             }
