@@ -363,3 +363,21 @@ enum WriteError {
     #[error(transparent)]
     Kubernetes(#[from] kube::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_finds_the_queue_full_is_dropped_and_counted() {
+        let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, 1.0);
+        let metrics = Metrics::new();
+        let random = Randomness::seeded(1);
+        let (events, _writer) = channel(clock, random, metrics.clone(), "here".into());
+        for number in 0..=QUEUE {
+            events.normal(About::node("n"), "NodeReady", number.to_string());
+        }
+        let dropped = "vpsie_autoscaler_events_dropped_total 1\n";
+        assert!(metrics.render().contains(dropped));
+    }
+}

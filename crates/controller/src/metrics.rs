@@ -161,6 +161,94 @@ fn request() -> Histogram {
     Histogram::new(exponential_buckets(0.01, 2.0, 12))
 }
 
+macro_rules! exported {
+    ($($name:literal $field:ident $help:literal)+) => {
+        /// The name of every family, without [`PREFIX`] and the `_total` of counters.
+        pub const FAMILIES: &[&str] = &[$($name),+];
+
+        impl Metrics {
+            fn register(&self) {
+                let mut registry = Registry::with_prefix(PREFIX);
+                $(registry.register($name, $help, self.$field.clone());)+
+                *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+            }
+        }
+    };
+}
+
+exported! {
+    "nodegroup_nodes" nodegroup_nodes
+        "Machines of a group by state"
+    "nodegroup_desired_nodes" nodegroup_desired
+        "Machines wanted"
+    "nodegroup_current_nodes" nodegroup_current
+        "Machines that exist or may exist"
+    "nodegroup_ready_nodes" nodegroup_ready
+        "Nodes that are Ready"
+    "nodegroup_min_nodes" nodegroup_min
+        "Lower bound of the group"
+    "nodegroup_max_nodes" nodegroup_max
+        "Upper bound of the group"
+    "vpsienode_phase" phases
+        "VPSieNodes by phase"
+    "vpsienode_phase_transitions" transitions
+        "Phase changes of VPSieNodes"
+    "scale_up" scale_up
+        "Scale-up decisions carried out"
+    "scale_up_nodes" scale_up_nodes
+        "Machines asked for by scale-ups"
+    "scale_up_failures" scale_up_failures
+        "Machines that were given up before they served"
+    "scale_down" scale_down
+        "Nodes taken away"
+    "scale_down_failures" scale_down_failures
+        "Removals that were taken back"
+    "scale_down_blocked" scale_down_refused
+        "Times a reason began to keep a node"
+    "scale_down_blocked_nodes" scale_down_blocked
+        "Nodes that stay now, by reason"
+    "unschedulable_pods" unschedulable_pods
+        "Pods the scheduler could not place"
+    "vpsie_api_requests" api_requests
+        "Requests to the VPSie API"
+    "vpsie_api_latency_seconds" api_latency
+        "Latency of answered VPSie API requests"
+    "vpsie_api_request_duration_seconds" api_duration
+        "Duration of VPSie API requests, unanswered ones included"
+    "vpsie_api_errors" api_errors
+        "Failed VPSie API requests by class"
+    "vpsie_api_rate_limited" api_rate_limited
+        "VPSie API requests that waited for the client-side rate limit"
+    "vpsie_api_rate_limit_wait_duration_seconds" api_limiter_wait
+        "Waiting for the client-side rate limit"
+    "vpsie_api_circuit_breaker_state" api_breaker
+        "1 for the state the breaker is in"
+    "vpsie_api_circuit_breaker_state_changes" api_breaker_changes
+        "Changes of the breaker's state"
+    "vpsie_api_circuit_breaker_opened" api_breaker_opened
+        "Times the breaker opened"
+    "controller_reconcile_duration_seconds" reconcile_duration
+        "Duration of reconciles"
+    "controller_reconcile" reconcile
+        "Reconciles by result"
+    "controller_reconcile_errors" reconcile_errors
+        "Failed reconciles by error"
+    "events_emitted" events
+        "Kubernetes Events written"
+    "events_dropped" events_dropped
+        "Kubernetes Events not written because too many were waiting"
+    "effects_refused" effects_refused
+        "Writes refused because this replica does not lead"
+    "unowned_machines" unowned_machines
+        "Workers of our clusters that belong to no VPSieNode"
+    "leader" leading
+        "1 while this replica leads"
+    "index_rows" index_rows
+        "Objects in the cluster index"
+    "informer_age_seconds" informer_age
+        "Time since the API server was last heard of a kind"
+}
+
 impl Metrics {
     /// Registers everything.
     #[must_use]
@@ -210,48 +298,6 @@ impl Metrics {
             .get_or_create(&BreakerLabels { state })
             .set(1);
         metrics
-    }
-
-    #[rustfmt::skip] // a table
-    fn register(&self) {
-        let mut registry = Registry::with_prefix(PREFIX);
-        let r = &mut registry;
-        r.register("nodegroup_nodes", "Machines of a group by state", self.nodegroup_nodes.clone());
-        r.register("nodegroup_desired_nodes", "Machines wanted", self.nodegroup_desired.clone());
-        r.register("nodegroup_current_nodes", "Machines that exist or may exist", self.nodegroup_current.clone());
-        r.register("nodegroup_ready_nodes", "Nodes that are Ready", self.nodegroup_ready.clone());
-        r.register("nodegroup_min_nodes", "Lower bound of the group", self.nodegroup_min.clone());
-        r.register("nodegroup_max_nodes", "Upper bound of the group", self.nodegroup_max.clone());
-        r.register("vpsienode_phase", "VPSieNodes by phase", self.phases.clone());
-        r.register("vpsienode_phase_transitions", "Phase changes of VPSieNodes", self.transitions.clone());
-        r.register("scale_up", "Scale-up decisions carried out", self.scale_up.clone());
-        r.register("scale_up_nodes", "Machines asked for by scale-ups", self.scale_up_nodes.clone());
-        r.register("scale_up_failures", "Machines that were given up before they served", self.scale_up_failures.clone());
-        r.register("scale_down", "Nodes taken away", self.scale_down.clone());
-        r.register("scale_down_failures", "Removals that were taken back", self.scale_down_failures.clone());
-        r.register("scale_down_blocked", "Times a reason began to keep a node", self.scale_down_refused.clone());
-        r.register("scale_down_blocked_nodes", "Nodes that stay now, by reason", self.scale_down_blocked.clone());
-        r.register("unschedulable_pods", "Pods the scheduler could not place", self.unschedulable_pods.clone());
-        r.register("vpsie_api_requests", "Requests to the VPSie API", self.api_requests.clone());
-        r.register("vpsie_api_latency_seconds", "Latency of answered VPSie API requests", self.api_latency.clone());
-        r.register("vpsie_api_request_duration_seconds", "Duration of VPSie API requests, unanswered ones included", self.api_duration.clone());
-        r.register("vpsie_api_errors", "Failed VPSie API requests by class", self.api_errors.clone());
-        r.register("vpsie_api_rate_limited", "VPSie API requests that waited for the client-side rate limit", self.api_rate_limited.clone());
-        r.register("vpsie_api_rate_limit_wait_duration_seconds", "Waiting for the client-side rate limit", self.api_limiter_wait.clone());
-        r.register("vpsie_api_circuit_breaker_state", "1 for the state the breaker is in", self.api_breaker.clone());
-        r.register("vpsie_api_circuit_breaker_state_changes", "Changes of the breaker's state", self.api_breaker_changes.clone());
-        r.register("vpsie_api_circuit_breaker_opened", "Times the breaker opened", self.api_breaker_opened.clone());
-        r.register("controller_reconcile_duration_seconds", "Duration of reconciles", self.reconcile_duration.clone());
-        r.register("controller_reconcile", "Reconciles by result", self.reconcile.clone());
-        r.register("controller_reconcile_errors", "Failed reconciles by error", self.reconcile_errors.clone());
-        r.register("events_emitted", "Kubernetes Events written", self.events.clone());
-        r.register("events_dropped", "Kubernetes Events not written because too many were waiting", self.events_dropped.clone());
-        r.register("effects_refused", "Writes refused because this replica does not lead", self.effects_refused.clone());
-        r.register("unowned_machines", "Workers of our clusters that belong to no VPSieNode", self.unowned_machines.clone());
-        r.register("leader", "1 while this replica leads", self.leading.clone());
-        r.register("index_rows", "Objects in the cluster index", self.index_rows.clone());
-        r.register("informer_age_seconds", "Time since the API server was last heard of a kind", self.informer_age.clone());
-        *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
     }
 
     /// The exposition text.
@@ -556,5 +602,23 @@ mod tests {
             "vpsie_autoscaler_scale_up_total{nodegroup=\"general\",namespace=\"kube-system\"} 1"
         ));
         assert!(text.contains("vpsie_autoscaler_unschedulable_pods 0"));
+    }
+
+    #[test]
+    fn no_figure_of_a_group_that_is_gone_is_left() {
+        let (metrics, group) = (Metrics::new(), GroupKey::new("kube-system", "general"));
+        metrics.group(&group, GroupFigures::default());
+        for phase in Phase::ALL {
+            metrics.phase(&group, phase, 1);
+        }
+        metrics.scale_down_blocked(&group, "AtMinimum", 1);
+        assert!(metrics.render().contains("general"));
+        metrics.forget_group(&group);
+        metrics.forget_scale_down_blocked(&group, "AtMinimum");
+        assert!(
+            !metrics.render().contains("general"),
+            "{}",
+            metrics.render()
+        );
     }
 }

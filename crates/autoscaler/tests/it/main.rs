@@ -12,6 +12,7 @@ mod faults;
 mod harness;
 mod kubectl;
 mod leadership;
+mod metrics;
 mod process;
 mod protection;
 mod regressions;
