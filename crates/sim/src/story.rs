@@ -15,7 +15,7 @@ use vpsie_sim::{Machine, Origin, Role};
 use crate::{
     scenario::{Action, Expectation, Moment, Scenario, Step, Victim},
     view::{Counts, Decision, View},
-    world::{World, WorldError},
+    world::{ApiServer, World, WorldError},
 };
 
 /// How often the story looks at the world.
@@ -88,8 +88,8 @@ pub struct Verdict {
 }
 
 /// Plays `scenario` in `world`, telling `progress` once in `every` of the world's time.
-pub async fn play(
-    world: &World,
+pub async fn play<K: ApiServer>(
+    world: &World<K>,
     scenario: &Scenario,
     progress: Option<&UnboundedSender<Progress>>,
     every: Duration,
@@ -142,8 +142,8 @@ pub async fn play(
     }
 }
 
-struct Play<'a> {
-    world: &'a World,
+struct Play<'a, K> {
+    world: &'a World<K>,
     scenario: &'a Scenario,
     began: Duration,
     /// What the steps' times count from.
@@ -164,7 +164,7 @@ struct Play<'a> {
     recorded: std::collections::BTreeSet<String>,
 }
 
-impl Play<'_> {
+impl<K: ApiServer> Play<'_, K> {
     fn elapsed(&self) -> Duration {
         self.world.clock.monotonic().saturating_sub(self.began)
     }
@@ -457,7 +457,7 @@ impl Play<'_> {
 }
 
 /// Workers of the world's cluster, oldest first.
-fn workers(world: &World) -> Vec<Machine> {
+fn workers<K>(world: &World<K>) -> Vec<Machine> {
     let mut machines = world.cloud.machines();
     machines.retain(|machine| {
         machine.role == Role::Worker && machine.cluster.as_deref() == Some(&world.cluster)

@@ -52,6 +52,9 @@ pub enum WorldError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API server took a definition and does not serve it.
+    #[error("{0} is not established")]
+    NotEstablished(String),
     /// A manifest that names no kind, or cannot be read.
     #[error("not a Kubernetes object: {0}")]
     NoObject(String),
@@ -73,10 +76,32 @@ pub struct DeploymentOptions {
     pub pod_spec: Option<Value>,
 }
 
-/// A simulated world.
-pub struct World {
+/// An API server that a world can be built around.
+pub trait ApiServer {
+    /// A client of it for `actor`, with this default namespace.
+    fn client(&self, actor: &str, namespace: &str) -> Client;
+}
+
+impl ApiServer for KubeSim {
+    fn client(&self, actor: &str, namespace: &str) -> Client {
+        Self::client(self, actor, namespace)
+    }
+}
+
+/// A real control plane, behind one client for all actors.
+#[derive(Clone)]
+pub struct ControlPlane(pub Client);
+
+impl ApiServer for ControlPlane {
+    fn client(&self, _: &str, _: &str) -> Client {
+        self.0.clone()
+    }
+}
+
+/// A world around an API server, which is simulated unless it is said otherwise.
+pub struct World<K = KubeSim> {
     /// The Kubernetes API server.
-    pub kube: KubeSim,
+    pub kube: K,
     /// The cloud.
     pub cloud: VpsieSim,
     /// Its time.
@@ -99,6 +124,27 @@ impl World {
         tasks: &Tasks,
     ) -> Result<Self, WorldError> {
         let kube = KubeSim::new(clock.clone(), random.fork("kube-sim"));
+        Self::around(kube, config, clock, random, tasks).await
+    }
+
+    /// Everything that changed, in order: the writes to Kubernetes and what happened at the cloud,
+    /// a line each, and the digest of what is there. Equal for equal seeds.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        crate::trace::merged(self)
+    }
+}
+
+impl<K: ApiServer> World<K> {
+    /// Makes a world around this API server; `config.actors` says which of its actors play. A real
+    /// control plane brings its own scheduler and controllers.
+    pub async fn around(
+        kube: K,
+        config: WorldConfig,
+        clock: Clock,
+        random: Randomness,
+        tasks: &Tasks,
+    ) -> Result<Self, WorldError> {
         let cloud = VpsieSim::new(
             config.cloud.clone(),
             clock.clone(),
@@ -125,6 +171,7 @@ impl World {
         for crd in api::crds::crds() {
             let crd = serde_json::to_value(crd).unwrap_or_default();
             self.create(CRDS, "", &crd).await?;
+            self.established(&crd).await?;
         }
         let secret = config.secret.clone().unwrap_or_else(|| self.credentials());
         if !secret.is_empty() {
@@ -141,6 +188,25 @@ impl World {
             self.apply(object).await?;
         }
         Ok(())
+    }
+
+    /// Waits until objects of this definition can be stored.
+    async fn established(&self, crd: &Value) -> Result<(), WorldError> {
+        let key = Key::new("", crd["metadata"]["name"].as_str().unwrap_or_default());
+        for _ in 0..100 {
+            let stored: Value = match self.writer.get(CRDS, &key).await {
+                Ok(stored) => stored,
+                Err(source) => return Err(refused("read", crd, source)),
+            };
+            let conditions = stored["status"]["conditions"].as_array();
+            if conditions.into_iter().flatten().any(|condition| {
+                condition["type"] == "Established" && condition["status"] == "True"
+            }) {
+                return Ok(());
+            }
+            self.clock.sleep(Duration::from_millis(100)).await;
+        }
+        Err(WorldError::NotEstablished(named(crd)))
     }
 
     /// The Secret's content that the cloud accepts.
@@ -287,13 +353,6 @@ impl World {
                 return self.look(&holds);
             }
         }
-    }
-
-    /// Everything that changed, in order: the writes to Kubernetes and what happened at the cloud,
-    /// a line each, and the digest of what is there. Equal for equal seeds.
-    #[must_use]
-    pub fn trace(&self) -> String {
-        crate::trace::merged(self)
     }
 
     // === Changing ===
