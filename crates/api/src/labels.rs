@@ -68,6 +68,8 @@ pub const CONTROL_PLANE_ROLES: [&str; 2] = [
 pub mod creation_reason {
     /// Pods were pending or utilization was high.
     pub const METRICS: &str = "metrics";
+    /// A person made the VPSieNode.
+    pub const MANUAL: &str = "manual";
     /// The group was below its minimum.
     pub const INITIAL: &str = "initial";
 }

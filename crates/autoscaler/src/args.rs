@@ -169,7 +169,7 @@ pub struct RunArgs {
     /// For dynamic NodeGroups (read from a later version on).
     #[arg(long, default_value_t = 0)]
     pub kube_size_id: i64,
-    /// How much is logged.
+    /// How much is logged; the audit log is told at every level.
     #[arg(long, value_enum, default_value = "info")]
     pub log_level: LogLevel,
     /// How logs look.

@@ -17,7 +17,9 @@ pub(crate) fn install(args: &RunArgs) {
         }
     };
     // kube logs expected refusals (404, 409) as errors; ours say what they mean.
-    let filter = EnvFilter::new(format!("{level},kube_client=off,hyper=warn,reqwest=warn"));
+    // What was bought and what was taken away is told at every level.
+    let filter = format!("{level},audit=info,kube_client=off,hyper=warn,reqwest=warn");
+    let filter = EnvFilter::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     let console = args.development || args.log_format == LogFormat::Console;
     let installed = if console {

@@ -122,11 +122,17 @@ impl CloudState {
         self.version.subscribe()
     }
 
+    /// An id by which logs, the audit log and the cloud's own tell one request from another.
+    #[must_use]
+    pub fn request_id(&self) -> Arc<str> {
+        self.random.uuid_at(self.clock.now()).to_string().into()
+    }
+
     /// A call with a request id of its own.
     #[must_use]
     pub fn call(&self, timeout: Duration) -> Call {
         Call {
-            request_id: self.random.uuid_at(self.clock.now()).to_string().into(),
+            request_id: self.request_id(),
             timeout,
             permit: Permit::default(),
         }

@@ -5,7 +5,7 @@
 //! is sent. A stale caller can only be refused: writes carry the version or the identity they
 //! were decided on.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use api::{NodeGroup, VPSieNode};
 use cloud::{Call, CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, Permit, PoolRequest};
@@ -15,7 +15,7 @@ use kube::{
     api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
 };
-use model::{InstanceId, NodeName, PodKey, Pool, Uid};
+use model::{NodeName, PodKey, Pool, Uid};
 use planner::removal::Proof;
 use runtime::Clock;
 use serde::{Serialize, de::DeserializeOwned};
@@ -162,6 +162,34 @@ fn is_budget(status: &Status) -> bool {
     })
 }
 
+/// What an audit line says that only the decider knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Why<'a> {
+    /// The VPSieNode it is done for: `namespace/name`.
+    pub machine: &'a str,
+    /// The reason.
+    pub reason: &'a str,
+}
+
+/// What is done to a Node.
+#[derive(Clone, Copy, Debug)]
+pub enum NodeChange<'a> {
+    /// Its group's labels, annotations and taints: no scaling action.
+    Metadata,
+    /// It takes no more pods.
+    Cordon(Why<'a>),
+    /// It takes pods again.
+    Uncordon(Why<'a>),
+}
+
+/// One scaling action on its way to Kubernetes: its audit line and its name in errors.
+struct Action<'a> {
+    decision: &'static str,
+    object: String,
+    uid: Option<&'a str>,
+    why: Why<'a>,
+}
+
 /// The gate. Cheap to clone; one per term of leadership.
 #[derive(Clone)]
 pub struct Effects {
@@ -206,12 +234,21 @@ impl Effects {
     // === Kubernetes ===
 
     /// Creates a VPSieNode: the write-ahead record of a machine.
-    pub async fn create_vpsie_node(&self, object: &VPSieNode) -> Result<VPSieNode, Error> {
+    pub async fn create_vpsie_node(
+        &self,
+        object: &VPSieNode,
+        reason: &str,
+    ) -> Result<VPSieNode, Error> {
         let (namespace, name) = names(object);
+        let machine = &format!("{namespace}/{name}");
         let api: Api<VPSieNode> = Api::namespaced(self.client.clone(), &namespace);
-        let operation = format!("creating VPSieNode {namespace}/{name}");
-        self.kubernetes(operation, api.create(&post(), object))
-            .await
+        let action = Action {
+            decision: "create VPSieNode",
+            object: machine.clone(),
+            uid: None,
+            why: Why { machine, reason },
+        };
+        self.act(action, api.create(&post(), object)).await
     }
 
     /// Changes the spec or metadata of a VPSieNode, if it is still the version `seen`.
@@ -234,14 +271,19 @@ impl Effects {
 
     /// Asks for the deletion of exactly this VPSieNode; its finalizer keeps it until the machine
     /// is proven gone.
-    pub async fn delete_vpsie_node(&self, seen: &VPSieNode) -> Result<(), Error> {
+    pub async fn delete_vpsie_node(&self, seen: &VPSieNode, reason: &str) -> Result<(), Error> {
         let (namespace, name) = names(seen);
+        let machine = &format!("{namespace}/{name}");
         let api: Api<VPSieNode> = Api::namespaced(self.client.clone(), &namespace);
-        let operation = format!("deleting VPSieNode {namespace}/{name}");
         let uid = seen.metadata.uid.clone();
-        self.kubernetes(operation, api.delete(&name, &exactly(uid)))
-            .await
-            .map(drop)
+        let action = Action {
+            decision: "delete VPSieNode",
+            object: machine.clone(),
+            uid: uid.as_deref(),
+            why: Why { machine, reason },
+        };
+        let params = exactly(uid.clone());
+        self.act(action, api.delete(&name, &params)).await.map(drop)
     }
 
     /// Changes the metadata of a NodeGroup, if it is still the version `seen`.
@@ -269,7 +311,7 @@ impl Effects {
         uid: &Uid,
         resource_version: &str,
         mut change: Value,
-        what: &str,
+        what: NodeChange<'_>,
     ) -> Result<Node, Error> {
         if let Some(object) = change.as_object_mut() {
             let metadata = object.entry("metadata").or_insert_with(|| json!({}));
@@ -277,10 +319,23 @@ impl Effects {
             metadata["resourceVersion"] = json!(resource_version);
         }
         let api: Api<Node> = Api::all(self.client.clone());
-        let operation = format!("{what} node {name}");
         let patch = Patch::Merge(change);
-        self.kubernetes(operation, api.patch(name.as_str(), &params(), &patch))
-            .await
+        let params = params();
+        let call = api.patch(name.as_str(), &params, &patch);
+        let (decision, why) = match what {
+            NodeChange::Metadata => {
+                return self.kubernetes(format!("label node {name}"), call).await;
+            }
+            NodeChange::Cordon(why) => ("cordon node", why),
+            NodeChange::Uncordon(why) => ("uncordon node", why),
+        };
+        let action = Action {
+            decision,
+            object: name.to_string(),
+            uid: Some(uid.as_str()),
+            why,
+        };
+        self.act(action, call).await
     }
 
     /// Deletes exactly this Node object.
@@ -289,32 +344,39 @@ impl Effects {
         name: &NodeName,
         uid: &Uid,
         proof: &Proof,
+        machine: &str,
     ) -> Result<(), Error> {
         let api: Api<Node> = Api::all(self.client.clone());
-        let operation = format!("deleting node {name}");
-        tracing::info!(target: "audit", %name, uid = %uid, proof = proof.name(), "delete node");
+        let action = Action {
+            decision: "delete node",
+            object: name.to_string(),
+            uid: Some(uid.as_str()),
+            why: Why {
+                machine,
+                reason: proof.name(),
+            },
+        };
         let params = exactly(Some(uid.to_string()));
-        match self
-            .kubernetes(operation, api.delete(name.as_str(), &params))
-            .await
-        {
+        match self.act(action, api.delete(name.as_str(), &params)).await {
             Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// Asks one pod to leave, through the eviction subresource, with the pod's own grace period.
-    pub async fn evict(&self, pod: &PodKey, uid: &Uid) -> Result<(), Error> {
+    pub async fn evict(&self, pod: &PodKey, uid: &Uid, why: Why<'_>) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
-        let operation = format!("evicting pod {pod}");
+        let action = Action {
+            decision: "evict pod",
+            object: pod.to_string(),
+            uid: Some(uid.as_str()),
+            why,
+        };
         let params = EvictParams {
             delete_options: Some(exactly(Some(uid.to_string()))),
             ..EvictParams::default()
         };
-        match self
-            .kubernetes(operation, api.evict(&pod.name, &params))
-            .await
-        {
+        match self.act(action, api.evict(&pod.name, &params)).await {
             Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -347,6 +409,34 @@ impl Effects {
         }
     }
 
+    /// A scaling action: its audit line is written first.
+    async fn act<T>(
+        &self,
+        action: Action<'_>,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
+        let Action {
+            decision,
+            object,
+            uid,
+            why,
+        } = action;
+        let operation = format!("{decision} {object}");
+        self.check(&operation)?;
+        tracing::info!(
+            target: "audit",
+            request_id = %self.cloud.request_id(),
+            decision,
+            object,
+            uid,
+            vpsie_node = why.machine,
+            reason = why.reason,
+            epoch = self.epoch(),
+            "scaling action"
+        );
+        self.kubernetes(operation, call).await
+    }
+
     async fn kubernetes<T>(
         &self,
         operation: String,
@@ -354,7 +444,7 @@ impl Effects {
     ) -> Result<T, Error> {
         let remaining = self.check(&operation)?;
         let limit = remaining.min(KUBERNETES_TIMEOUT);
-        tracing::debug!(target: "audit", operation, epoch = self.epoch(), "write");
+        tracing::debug!(operation, epoch = self.epoch(), "write");
         match self.clock.timeout(limit, call).await {
             Err(_) => Err(Error::Timeout { operation, limit }),
             Ok(Err(error)) => Err(Error::from_kube(operation, error)),
@@ -384,31 +474,42 @@ impl Effects {
     }
 
     /// Makes the pool of a size exist.
-    pub async fn ensure_pool(&self, request: &PoolRequest) -> Result<Pool, Error> {
-        self.check("making a pool")?;
+    pub async fn ensure_pool(&self, request: &PoolRequest, why: Why<'_>) -> Result<Pool, Error> {
+        self.check("make a pool")?;
         let call = self.call();
         tracing::info!(
             target: "audit",
             request_id = %call.request_id,
-            pool = request.name,
+            decision = "make pool",
+            object = request.name,
             size = %request.size,
-            "ensure pool"
+            vpsie_node = why.machine,
+            reason = why.reason,
+            epoch = self.epoch(),
+            "scaling action"
         );
         Ok(self.cloud.provider().ensure_pool(&call, request).await?)
     }
 
     /// Buys one machine: exactly one creating request. The intent is durable already.
-    pub async fn create_machine(&self, intent: &CreateIntent) -> Result<CreateOutcome, Error> {
-        self.check("creating a machine")?;
+    pub async fn create_machine(
+        &self,
+        intent: &CreateIntent,
+        why: Why<'_>,
+    ) -> Result<CreateOutcome, Error> {
+        self.check("create a machine")?;
         let call = self.call();
         tracing::info!(
             target: "audit",
             request_id = %call.request_id,
-            operation = %intent.operation,
+            decision = "create machine",
+            object = %intent.operation,
             pool = %intent.pool,
             size = %intent.size,
+            vpsie_node = why.machine,
+            reason = why.reason,
             epoch = self.epoch(),
-            "create machine"
+            "scaling action"
         );
         Ok(self.cloud.provider().create(&call, intent).await)
     }
@@ -418,33 +519,23 @@ impl Effects {
         &self,
         target: &DeleteTarget,
         proof: &Proof,
+        machine: &str,
     ) -> Result<DeleteOutcome, Error> {
-        self.check("deleting a machine")?;
+        self.check("delete a machine")?;
         let call = self.call();
         tracing::info!(
             target: "audit",
             request_id = %call.request_id,
-            instance = %target.instance,
+            decision = "delete machine",
+            object = %target.instance,
             hostname = %target.hostname,
-            proof = proof.name(),
+            vpsie_node = machine,
+            reason = proof.name(),
             epoch = self.epoch(),
-            "delete machine"
+            "scaling action"
         );
         Ok(self.cloud.provider().delete(&call, target).await)
     }
-}
-
-/// What the cloud is asked to record about a machine.
-#[must_use]
-pub fn spec_identity(instance: &InstanceId, numeric: Option<i64>, address: Option<&str>) -> Value {
-    let mut spec = json!({ "vpsieNodeIdentifier": instance.as_str() });
-    if let Some(numeric) = numeric {
-        spec["vpsieInstanceID"] = json!(numeric);
-    }
-    if let Some(address) = address {
-        spec["ipAddress"] = json!(address);
-    }
-    json!({ "spec": spec })
 }
 
 fn names<K: Resource>(object: &K) -> (String, String) {
@@ -497,9 +588,6 @@ pub fn merge_diff(old: &Value, new: &Value) -> Option<Value> {
     }
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
-
-/// One owner of the effects of a term, shared by the loops.
-pub type SharedEffects = Arc<Effects>;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 #![allow(clippy::format_push_string)] // a picture for a failed assertion
 #![allow(missing_docs, unreachable_pub)]
 
+mod audit;
 mod bad_input;
 mod canary;
 mod command_line;

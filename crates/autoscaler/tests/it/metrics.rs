@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use controller::{
     cloud_state::{CloudState, Pace},
-    effects::Effects,
+    effects::{Effects, NodeChange},
     leader::{Leader, Leadership, Options, election::Times},
     metrics::{FAMILIES, Metrics},
 };
@@ -222,7 +222,7 @@ fn a_write_that_is_refused_for_want_of_leadership_is_counted() {
         let node = NodeName::new("n");
         let change = json!({ "spec": { "unschedulable": true } });
         let refused = effects
-            .patch_node(&node, &Uid::new("u"), "1", change, "cordoning")
+            .patch_node(&node, &Uid::new("u"), "1", change, NodeChange::Metadata)
             .await;
         assert!(refused.is_err());
         let counted = "vpsie_autoscaler_effects_refused_total 1\n";

@@ -134,7 +134,8 @@ async fn delete(
 ) -> Result<(), Error> {
     for (object, record) in machines {
         if !record.deletion_requested {
-            match effects.delete_vpsie_node(object).await {
+            let reason = "the NodeGroup is being deleted";
+            match effects.delete_vpsie_node(object, reason).await {
                 Ok(()) | Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }

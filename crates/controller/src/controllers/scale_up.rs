@@ -199,7 +199,8 @@ async fn carry_out(
             tracing::debug!(pod = %pods, group = %create.group, "a machine is bought for this pod");
         }
         for _ in 0..create.count {
-            create_node(ctx, effects, group, create.offering.as_str(), create.cause).await?;
+            let offering = create.offering.as_str();
+            create_node(ctx, effects, group, offering, create.cause, &why).await?;
         }
         node_group::note_scale_up(ctx, effects, &group.key).await?;
         ctx.metrics
@@ -214,9 +215,10 @@ async fn create_node(
     group: &Group,
     offering: &str,
     cause: Cause,
+    why: &str,
 ) -> Result<(), Error> {
     let object = node_object(ctx, group, offering, cause);
-    match effects.create_vpsie_node(&object).await {
+    match effects.create_vpsie_node(&object, why).await {
         Ok(created) => {
             ctx.state.note_vpsie_node(created);
             Ok(())

@@ -9,7 +9,7 @@ mod record;
 
 use std::{sync::Arc, time::Duration};
 
-use api::VPSieNode;
+use api::{VPSieNode, labels};
 use cloud::{
     CloudError, CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, ErrorClass, PoolRequest,
 };
@@ -26,7 +26,7 @@ pub use record::{open_operations, owned_instances, read as read_record, scope_of
 use crate::{
     context::Context,
     controllers::groups::Group,
-    effects::{self, Effects, Error},
+    effects::{self, Effects, Error, NodeChange, Why},
     events::About,
 };
 
@@ -83,6 +83,7 @@ pub async fn reconcile(
                 group: group.as_ref(),
                 group_key: &group_key,
                 observed: &observed,
+                aborted: transition.aborted.as_deref(),
             };
             step.carry_out(effect)
                 .await
@@ -227,9 +228,35 @@ struct Step<'a> {
     group: Option<&'a Group>,
     group_key: &'a GroupKey,
     observed: &'a lifecycle::Observation,
+    /// Why a removal was just taken back.
+    aborted: Option<&'a str>,
 }
 
 impl Step<'_> {
+    /// The object, for the audit log.
+    fn name(&self) -> String {
+        let meta = &self.object.metadata;
+        format!(
+            "{}/{}",
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default()
+        )
+    }
+
+    /// Why it is done, for the audit log: what takes the machine away, else what it is bought for.
+    fn reason(&self) -> &str {
+        if let Some(failure) = &self.record.failure {
+            return failure.reason.name();
+        }
+        if let Some(removal) = &self.record.removal {
+            return removal.cause.name();
+        }
+        let annotations = self.object.metadata.annotations.as_ref();
+        annotations
+            .and_then(|all| all.get(labels::CREATION_REASON))
+            .map_or(labels::creation_reason::MANUAL, String::as_str)
+    }
+
     /// `Some` overrides when to look again.
     async fn carry_out(&self, effect: Effect) -> Result<Option<Requeue>, Error> {
         match effect {
@@ -245,11 +272,15 @@ impl Step<'_> {
             Effect::Uncordon { node, uid } => self.cordon(&node, &uid, false).await,
             Effect::Evict { pods } => self.evict(&pods).await,
             Effect::DeleteRecord => {
-                self.effects.delete_vpsie_node(self.object).await?;
+                let reason = self.reason();
+                self.effects.delete_vpsie_node(self.object, reason).await?;
                 Ok(None)
             }
             Effect::DeleteNode { node, uid, proof } => {
-                self.effects.delete_node(&node, &uid, &proof).await?;
+                let machine = &self.name();
+                self.effects
+                    .delete_node(&node, &uid, &proof, machine)
+                    .await?;
                 Ok(Some(Requeue::After(Duration::from_secs(1))))
             }
             Effect::DeleteMachine {
@@ -281,7 +312,11 @@ impl Step<'_> {
         // One at a time per process: two groups of one size share the pool.
         let _one_at_a_time = self.ctx.pools.lock().await;
         if self.ctx.pool_of(&scope, &offering.size).is_none() {
-            match self.effects.ensure_pool(&request).await {
+            let why = Why {
+                machine: &self.name(),
+                reason: self.reason(),
+            };
+            match self.effects.ensure_pool(&request, why).await {
                 Ok(pool) => self.ctx.note_pool(&scope, pool),
                 Err(Error::Cloud(error)) => return self.refused(&error).await.map(Some),
                 Err(error) => return Err(error),
@@ -314,7 +349,11 @@ impl Step<'_> {
             user_data: None,
             settings: record::settings(&group.object),
         };
-        let outcome = self.effects.create_machine(&intent).await?;
+        let why = Why {
+            machine: &self.name(),
+            reason: self.reason(),
+        };
+        let outcome = self.effects.create_machine(&intent, why).await?;
         self.ctx.cloud.refresh(&scope);
         let (answer, wait) = match outcome {
             CreateOutcome::Accepted(id) => (Asked::Accepted(id), Duration::from_secs(5)),
@@ -388,7 +427,7 @@ impl Step<'_> {
         }
         let latest = self.ctx.cloud.latest(&scope);
         let instance = latest.as_ref().and_then(|seen| seen.instance(wanted));
-        let change = effects::spec_identity(
+        let change = record::identity(
             wanted,
             instance.and_then(|instance| instance.numeric_id),
             instance.and_then(|instance| instance.addresses.first().map(String::as_str)),
@@ -415,7 +454,13 @@ impl Step<'_> {
         };
         let written = self
             .effects
-            .patch_node(node, uid, &row.resource_version, change, "labelling")
+            .patch_node(
+                node,
+                uid,
+                &row.resource_version,
+                change,
+                NodeChange::Metadata,
+            )
             .await?;
         self.ctx.state.note_node(written);
         Ok(Some(Requeue::After(Duration::ZERO)))
@@ -431,10 +476,15 @@ impl Step<'_> {
             return Ok(None);
         };
         let owner = self.object.metadata.uid.as_deref().unwrap_or_default();
+        let machine = &self.name();
         let (change, what) = if cordon {
-            (metadata::cordon(&row, owner), "cordoning")
+            let reason = self.reason();
+            let what = NodeChange::Cordon(Why { machine, reason });
+            (metadata::cordon(&row, owner), what)
         } else {
-            (metadata::uncordon(&row), "uncordoning")
+            let reason = self.aborted.unwrap_or("nothing removes it");
+            let what = NodeChange::Uncordon(Why { machine, reason });
+            (metadata::uncordon(&row), what)
         };
         if let Some(change) = change {
             let written = self
@@ -447,9 +497,13 @@ impl Step<'_> {
     }
 
     async fn evict(&self, pods: &[(model::PodKey, model::Uid)]) -> Result<Option<Requeue>, Error> {
+        let why = Why {
+            machine: &self.name(),
+            reason: self.reason(),
+        };
         let mut failed = None;
         for (pod, uid) in pods {
-            match self.effects.evict(pod, uid).await {
+            match self.effects.evict(pod, uid, why).await {
                 Ok(()) => {}
                 Err(Error::Budget { message, .. }) => {
                     self.ctx.events.normal(
@@ -481,7 +535,10 @@ impl Step<'_> {
             instance,
             hostname,
         };
-        let outcome = self.effects.delete_machine(&target, proof).await?;
+        let outcome = self
+            .effects
+            .delete_machine(&target, proof, &self.name())
+            .await?;
         self.ctx.cloud.refresh(&scope);
         match outcome {
             DeleteOutcome::Accepted | DeleteOutcome::AlreadyGone => Ok(None),

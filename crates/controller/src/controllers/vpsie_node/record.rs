@@ -454,3 +454,18 @@ pub fn owned_instances(objects: &[Arc<VPSieNode>]) -> BTreeSet<InstanceId> {
         .map(InstanceId::new)
         .collect()
 }
+/// The change of the spec that records whose machine it is.
+pub(super) fn identity(
+    instance: &InstanceId,
+    numeric: Option<i64>,
+    address: Option<&str>,
+) -> Value {
+    let mut spec = json!({ "vpsieNodeIdentifier": instance.as_str() });
+    if let Some(numeric) = numeric {
+        spec["vpsieInstanceID"] = json!(numeric);
+    }
+    if let Some(address) = address {
+        spec["ipAddress"] = json!(address);
+    }
+    json!({ "spec": spec })
+}
