@@ -129,7 +129,7 @@ async fn run(args: &DemoArgs) -> Result<Verdict, String> {
     serve(&world, &tasks, kube_listener, cloud_listener);
     let kubeconfig = write_kubeconfig(kube_port)?;
 
-    let run_args = product_args(&kubeconfig, args.speed)?;
+    let run_args = product_args(&kubeconfig, args.speed, &scenario)?;
     if args.logs {
         logs::install(&run_args);
     }
@@ -242,19 +242,18 @@ fn write_kubeconfig(port: u16) -> Result<PathBuf, String> {
 ///
 /// Its election times are those of `run` in real time: on a busy machine a lease that ran out in a
 /// thirtieth of a second would be lost for no reason of the product's.
-fn product_args(kubeconfig: &Path, speed: f64) -> Result<RunArgs, String> {
+fn product_args(kubeconfig: &Path, speed: f64, scenario: &Scenario) -> Result<RunArgs, String> {
     let real = |seconds: f64| format!("{}s", (seconds * speed).ceil());
     let flags = [
         "vpsie-autoscaler".to_owned(),
         format!("--kubeconfig={}", kubeconfig.display()),
         "--vpsie-allow-loopback-http".to_owned(),
-        "--joining-timeout=4m".to_owned(),
         format!("--leader-election-lease-duration={}", real(15.0)),
         format!("--leader-election-renew-deadline={}", real(10.0)),
         format!("--leader-election-retry-period={}", real(2.0)),
     ];
-    let mut args = Args::try_parse_from(flags)
-        .map_err(|error| error.to_string())?
+    let mut args = Args::try_parse_from(flags.iter().chain(&scenario.flags))
+        .map_err(|error| format!("scenario {:?}: {error}", scenario.name))?
         .run;
     args.log_format = LogFormat::Console;
     args.log_level = LogLevel::Info;

@@ -22,6 +22,9 @@ pub struct Scenario {
     /// The world it is played in.
     #[serde(default)]
     pub world: WorldConfig,
+    /// Flags of the product's `run` that the story needs.
+    #[serde(default)]
+    pub flags: Vec<String>,
     /// Objects applied when the story begins, in this order: the NodeGroups.
     #[serde(default)]
     pub manifests: Vec<Value>,

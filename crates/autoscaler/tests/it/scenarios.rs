@@ -15,7 +15,7 @@ fn text_of(file: &str) -> String {
 fn play(text: &str) -> (Vec<String>, String) {
     let scenario = Scenario::from_yaml(text).unwrap();
     virtually(move || async move {
-        let flags = ["--joining-timeout=4m"];
+        let flags: Vec<&str> = scenario.flags.iter().map(String::as_str).collect();
         let harness = Harness::with(scenario.seed, scenario.world.clone(), &flags).await;
         let replica = harness.start();
         let every = Duration::from_mins(1);
@@ -44,6 +44,22 @@ fn the_story_of_the_deleted_group_ends_as_it_must() {
 #[test]
 fn the_story_of_the_sold_out_size_ends_as_it_must() {
     ends_as_it_must("sold-out.yaml");
+}
+
+/// The suite that is also played on a real control plane, there in real time.
+#[test]
+fn every_story_of_the_suite_ends_as_it_must() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/suite");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    assert!(files.len() >= 12, "{files:?}");
+    for file in files {
+        let (failures, picture) = play(&text_of(&format!("suite/{file}")));
+        assert_eq!(failures, [""; 0], "{file}\n{picture}");
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::{
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
+use model::NodeName;
+
 use super::vpsie_node::{self, Requeue};
 use crate::{context::Context, controllers::node_group, effects::Effects, events::About};
 
@@ -34,6 +36,7 @@ pub async fn run(ctx: &Context, effects: &Effects, stop: &CancellationToken) {
     let mut busy: BTreeSet<Key> = BTreeSet::new();
     // Changed while being worked on: to be looked at again at once.
     let mut dirty: BTreeSet<Key> = BTreeSet::new();
+    let mut strangers = BTreeSet::new();
     let mut seen = *state_changes.borrow_and_update();
     mark_all(ctx, &mut due, &busy, &mut dirty);
     loop {
@@ -74,6 +77,7 @@ pub async fn run(ctx: &Context, effects: &Effects, stop: &CancellationToken) {
                 let mut ignoring_pods = versions;
                 (ignoring_pods.pods, ignoring_pods.unschedulable) = (seen.pods, seen.unschedulable);
                 if ignoring_pods != seen {
+                    look_at_strangers(ctx, &mut strangers);
                     mark_all(ctx, &mut due, &busy, &mut dirty);
                 }
                 seen = versions;
@@ -152,6 +156,34 @@ async fn work(ctx: &Context, effects: &Effects, key: Key) -> Done {
         }
     };
     (key, wait)
+}
+
+/// A Node that is nobody's yet may be a machine that is awaited. It is to carry its marks before
+/// pods land on it, so the cloud is looked at now and not at the next turn.
+fn look_at_strangers(ctx: &Context, known: &mut BTreeSet<NodeName>) {
+    let strangers: BTreeSet<NodeName> = ctx
+        .state
+        .nodes()
+        .iter()
+        .filter(|row| !row.control_plane && row.label(api::labels::VPSIE_NODE).is_none())
+        .map(|row| row.node.name.clone())
+        .collect();
+    let new = !strangers.is_subset(known);
+    *known = strangers;
+    if !new {
+        return;
+    }
+    let defaults = ctx.defaults();
+    let awaiting: BTreeSet<_> = ctx
+        .state
+        .vpsie_nodes()
+        .iter()
+        .filter(|object| vpsie_node::read_record(object).phase.is_in_flight())
+        .filter_map(|object| vpsie_node::scope_of(object, &defaults))
+        .collect();
+    for scope in awaiting {
+        ctx.cloud.refresh(&scope);
+    }
 }
 
 /// Tells the cloud state which machines are ours and what is awaited where.

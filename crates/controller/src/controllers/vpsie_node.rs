@@ -166,7 +166,7 @@ fn report(
         ctx.events.warning(
             about(),
             FailureReason::AmbiguousCreate.name(),
-            "more machines appeared than were asked for; none is adopted until it is clear which is whose",
+            "machines appeared that cannot be told from others or fit no request; none is adopted until it is clear which is whose",
         );
     }
     if let Situation::NodeConflict(detail) = &transition.situation {

@@ -264,6 +264,8 @@ fn provisioning(
                 machine: MachineView::Listed(instance),
                 ..
             } if instance.phase == InstancePhase::Running => Situation::MachineRunning,
+            // What has registered its Node runs, whatever the last observation saw.
+            _ if matches!(observed.node, NodeView::Present(_)) => Situation::MachineRunning,
             _ if removal::vanished(record, observed, policy) => Situation::MachineVanished,
             _ if overdue(record, now, policy) => {
                 timeout("the machine did not run within the deadline")

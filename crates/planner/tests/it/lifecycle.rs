@@ -457,6 +457,24 @@ fn a_ready_node_outweighs_a_listing_that_lacks_its_machine() {
 }
 
 #[test]
+fn a_node_that_registered_proves_that_its_machine_runs() {
+    let record = Record {
+        phase: Phase::Provisioning,
+        node: None,
+        ..ready()
+    };
+    let mut observed = observed();
+    let mut building = instance();
+    building.phase = InstancePhase::Creating;
+    observed.cloud = seen(MachineView::Listed(building), None);
+    let waiting = take(&record, &observed, 1010);
+    assert_eq!(waiting.situation, Situation::MachineBuilding);
+    observed.node = node(0, Cordon::None);
+    let runs = take(&record, &observed, 1010);
+    assert_eq!(runs.record.phase, Phase::Provisioned);
+}
+
+#[test]
 fn a_machine_that_is_listed_again_after_it_counted_as_gone_is_deleted() {
     let mut record = removing(RemovalCause::Failed, RemovalStep::Gone);
     record.phase = Phase::Failed;

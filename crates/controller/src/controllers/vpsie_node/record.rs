@@ -373,7 +373,9 @@ fn trouble(record: &Record, transition: &Transition) -> (bool, &'static str, Str
         Situation::Ambiguous(count) => (
             true,
             FailureReason::AmbiguousCreate.name(),
-            format!("{count} machines appeared, more than were asked for; none is adopted"),
+            format!(
+                "{count} machines appeared that cannot be told from others or fit no request; none is adopted"
+            ),
         ),
         Situation::NodeConflict(detail) => (true, "NodeConflict", detail.clone()),
         Situation::NodeMissing => (true, "NodeMissing", "the Node object is gone".into()),
