@@ -117,7 +117,8 @@ async fn run(args: &DemoArgs) -> Result<Verdict, String> {
     let tasks = Tasks::new();
     let (kube_listener, kube_port) = listen().await?;
     let (cloud_listener, cloud_port) = listen().await?;
-    furnish_secret(&mut scenario, cloud_port);
+    // The Secret names the simulated cloud instead of the real one.
+    scenario.world.cloud_url = Some(format!("http://127.0.0.1:{cloud_port}/apps/v2"));
     let world = World::start(
         scenario.world.clone(),
         clock.clone(),
@@ -201,32 +202,6 @@ fn serve(world: &World, tasks: &Tasks, kube: TcpListener, cloud: TcpListener) {
     tasks.spawn("kubernetes", async move {
         server.serve(kube, &connections).await;
     });
-}
-
-/// The Secret names the simulated cloud instead of the real one.
-fn furnish_secret(scenario: &mut Scenario, cloud_port: u16) {
-    let cloud = &scenario.world.cloud;
-    let secret = scenario.world.secret.get_or_insert_with(|| {
-        let credentials = &cloud.credentials;
-        let cluster = cloud
-            .clusters
-            .first()
-            .map(|cluster| cluster.identifier.clone());
-        [
-            ("clientId", credentials.client_id.clone()),
-            ("clientSecret", credentials.client_secret.clone()),
-            ("resourceIdentifier", cluster),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect()
-    });
-    if !secret.is_empty() {
-        secret.insert(
-            "url".into(),
-            format!("http://127.0.0.1:{cloud_port}/apps/v2"),
-        );
-    }
 }
 
 fn write_kubeconfig(port: u16) -> Result<PathBuf, String> {

@@ -83,6 +83,8 @@ pub struct WorldConfig {
     /// What the Secret `kube-system/vpsie-secret` holds; where absent, the cloud's credentials
     /// and its first cluster. Empty makes no Secret.
     pub secret: Option<BTreeMap<String, String>>,
+    /// Where the cloud is served, for the Secret's `url`; where absent, the Secret names none.
+    pub cloud_url: Option<String>,
     /// Which actors play.
     pub actors: ActorsConfig,
     /// How soon the scheduler looks after a change.
@@ -106,6 +108,7 @@ impl Default for WorldConfig {
             daemon_sets: vec![DaemonSetConfig::default()],
             objects: Vec::new(),
             secret: None,
+            cloud_url: None,
             actors: ActorsConfig::default(),
             scheduling: Range::millis(5, 50),
             controllers: Range::millis(5, 30),

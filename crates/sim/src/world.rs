@@ -90,9 +90,9 @@ impl ApiServer for KubeSim {
 
 /// A real control plane, behind one client for all actors.
 #[derive(Clone)]
-pub struct ControlPlane(pub Client);
+pub struct Remote(pub Client);
 
-impl ApiServer for ControlPlane {
+impl ApiServer for Remote {
     fn client(&self, _: &str, _: &str) -> Client {
         self.0.clone()
     }
@@ -173,8 +173,10 @@ impl<K: ApiServer> World<K> {
             self.create(CRDS, "", &crd).await?;
             self.established(&crd).await?;
         }
-        let secret = config.secret.clone().unwrap_or_else(|| self.credentials());
+        let mut secret = config.secret.clone().unwrap_or_else(|| self.credentials());
         if !secret.is_empty() {
+            let url = config.cloud_url.iter().cloned();
+            secret.extend(url.map(|url| ("url".to_owned(), url)));
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
                 "metadata": {"name": "vpsie-secret", "namespace": "kube-system"},
                 "stringData": secret});

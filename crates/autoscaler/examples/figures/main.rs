@@ -162,22 +162,7 @@ async fn world(cloud_port: u16, clock: &Clock, tasks: &Tasks) -> Result<World, S
         creating: Span::seconds(1, 1),
         ..Timings::default()
     };
-    let credentials = &config.cloud.credentials;
-    let cluster = config.cloud.clusters.first();
-    config.secret = Some(
-        [
-            ("clientId", credentials.client_id.clone()),
-            ("clientSecret", credentials.client_secret.clone()),
-            ("resourceIdentifier", cluster.map(|c| c.identifier.clone())),
-            (
-                "url",
-                Some(format!("http://127.0.0.1:{cloud_port}/apps/v2")),
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect(),
-    );
+    config.cloud_url = Some(format!("http://127.0.0.1:{cloud_port}/apps/v2"));
     let world = World::start(config, clock.clone(), Randomness::seeded(1), tasks)
         .await
         .map_err(|error| format!("the world could not be made: {error}"))?;
