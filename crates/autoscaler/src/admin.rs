@@ -1,23 +1,18 @@
 //! Health, readiness and metrics over HTTP.
 //!
-//! `/healthz` is the process's own progress, `/readyz` says whether the index is complete. The
+//! `/healthz` is the progress of the process's loops, `/readyz` says whether the index is complete. The
 //! cloud being down fails neither.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use controller::{cluster_state::ClusterState, metrics::Metrics};
+use controller::{
+    cluster_state::ClusterState,
+    metrics::Metrics,
+    pulse::{Beat, Pulse},
+};
 use runtime::{Clock, Tasks};
 use tokio::net::TcpListener;
-
-/// The process is stuck when its heart did not beat for so long.
-const STUCK: Duration = Duration::from_mins(1);
 
 /// What the endpoints look at.
 #[derive(Clone)]
@@ -25,36 +20,49 @@ pub(crate) struct Admin {
     clock: Clock,
     state: ClusterState,
     metrics: Metrics,
-    beat: Arc<AtomicU64>,
+    pulse: Pulse,
     stopping: tokio_util::sync::CancellationToken,
 }
 
 impl Admin {
-    pub(crate) fn new(clock: Clock, state: ClusterState, metrics: Metrics, tasks: &Tasks) -> Self {
+    pub(crate) fn new(
+        clock: Clock,
+        state: ClusterState,
+        metrics: Metrics,
+        pulse: Pulse,
+        tasks: &Tasks,
+    ) -> Self {
         Self {
             clock,
             state,
             metrics,
-            beat: Arc::default(),
+            pulse,
             stopping: tasks.stop_token(),
         }
     }
 
-    /// Beats, and refreshes the figures nobody else sets.
-    pub(crate) async fn beat(&self) {
+    /// Refreshes the figures nobody else sets.
+    pub(crate) async fn figures(&self, beat: &Beat) {
         loop {
-            let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-            self.beat.store(now, Ordering::SeqCst);
             for (kind, (age, rows)) in self.state.ages() {
                 self.metrics.index(kind, rows, age);
             }
-            self.clock.sleep(Duration::from_secs(10)).await;
+            let period = Duration::from_secs(10);
+            beat.waiting(self.clock.sleep(period)).await;
         }
     }
 
-    fn alive(&self) -> bool {
-        let beat = Duration::from_millis(self.beat.load(Ordering::SeqCst));
-        self.clock.monotonic().saturating_sub(beat) < STUCK
+    /// `/healthz`: fails while a loop stands still, and names it.
+    fn alive(&self) -> (StatusCode, String) {
+        match self.pulse.standstill() {
+            None => (StatusCode::OK, "ok\n".into()),
+            Some(still) => {
+                let (name, seconds) = (still.name, still.since.as_secs());
+                tracing::error!(name, seconds, "a loop stands still");
+                let text = format!("the loop \"{name}\" has stood still for {seconds} s\n");
+                (StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+        }
     }
 
     fn ready(&self) -> bool {
@@ -73,7 +81,7 @@ impl Admin {
         Router::new()
             .route(
                 "/healthz",
-                get(move |State(admin): State<Self>| async move { answer(admin.alive()) }),
+                get(|State(admin): State<Self>| async move { admin.alive() }),
             )
             .route(
                 "/readyz",
@@ -107,4 +115,38 @@ pub(crate) fn serve(tasks: &Tasks, name: &'static str, listener: TcpListener, ro
             tracing::error!(%error, name, "the listener failed");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use controller::{cluster_state::Options, pulse::LIMIT};
+    use jiff::Timestamp;
+    use runtime::Randomness;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn health_fails_while_a_loop_stands_still_and_names_it() {
+        let clock = Clock::starting_at(Timestamp::UNIX_EPOCH, 1.0);
+        let pulse = Pulse::new(clock.clone());
+        let random = Randomness::seeded(1);
+        let admin = Admin::new(
+            clock.clone(),
+            ClusterState::new(clock.clone(), random, Options::default()),
+            Metrics::new(),
+            pulse.clone(),
+            &Tasks::new(),
+        );
+        let stuck = pulse.begin("scale-up");
+        assert_eq!(admin.alive().0, StatusCode::OK);
+        clock.sleep(LIMIT + Duration::from_secs(1)).await;
+        let (status, text) = admin.alive();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            text.contains("\"scale-up\"") && text.contains("181 s"),
+            "{text}"
+        );
+        stuck.beat();
+        assert_eq!(admin.alive().0, StatusCode::OK);
+    }
 }

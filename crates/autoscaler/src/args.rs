@@ -205,7 +205,8 @@ pub struct RunArgs {
     /// Memory the system keeps, in MiB, besides a twentieth of all.
     #[arg(long, default_value_t = 256)]
     pub reserved_memory_mib: u32,
-    /// Refused when true: this version has no webhook; its rules are in the CRDs.
+    /// Accepted for compatibility: this version serves no webhook and says so when it starts; the
+    /// rules are in the CRDs.
     #[arg(long, default_value_t = false, hide_default_value = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub enable_webhook: bool,
     /// Accepted for compatibility.
@@ -268,12 +269,15 @@ impl RunArgs {
                 ));
             }
         }
-        if self.enable_webhook {
-            return Err(
-                "--enable-webhook: this version has no webhook; its rules are in the CRDs".into(),
-            );
-        }
         Ok(())
+    }
+
+    /// What is accepted and has no effect although it was asked for; the flag is named.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let webhook = "--enable-webhook: the webhook is not served by this version; its rules are \
+                       in the CustomResourceDefinitions";
+        self.enable_webhook.then_some(webhook).into_iter().collect()
     }
 
     /// The times of the election.
@@ -348,6 +352,23 @@ mod tests {
         assert!(!args.run.leader_election && !args.run.enable_webhook);
         assert!(args.run.options().lifecycle.failed_ttl.is_none());
         args.run.check().unwrap();
+    }
+
+    #[test]
+    fn the_predecessors_webhook_is_accepted_and_warned_of_by_its_flag() {
+        let parse = |flag| {
+            Args::try_parse_from(["vpsie-autoscaler", flag])
+                .unwrap()
+                .run
+        };
+        for flag in ["--enable-webhook=true", "--enable-webhook"] {
+            let args = parse(flag);
+            args.check().unwrap();
+            let warnings = args.warnings();
+            assert_eq!(warnings.len(), 1);
+            assert!(warnings[0].starts_with("--enable-webhook: "));
+        }
+        assert!(parse("--enable-webhook=false").warnings().is_empty());
     }
 
     #[test]

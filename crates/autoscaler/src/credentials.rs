@@ -10,6 +10,7 @@ use controller::{
     controllers::groups::Defaults,
     events::{About, Events},
     leader::Leadership,
+    pulse::Beat,
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -37,6 +38,7 @@ pub(crate) struct Follower {
     pub(crate) args: RunArgs,
     /// Only the leader's Events are written: what is wrong is told once this replica leads.
     pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) beat: Beat,
 }
 
 impl Follower {
@@ -78,7 +80,7 @@ impl Follower {
                 }
             }
             let pause = if present.is_some() { PERIOD } else { IMPATIENT };
-            self.clock.sleep(pause).await;
+            self.beat.waiting(self.clock.sleep(pause)).await;
         }
     }
 

@@ -12,6 +12,7 @@ use controller::{
     events,
     leader::{self, Leader, Leadership},
     metrics::Metrics,
+    pulse::{self, Pulse, Standstill},
 };
 use kube::Client;
 use model::ClusterId;
@@ -49,6 +50,7 @@ pub struct Replica {
     campaigning: Tasks,
     metrics: Metrics,
     state: ClusterState,
+    pulse: Pulse,
 }
 
 impl std::fmt::Debug for Replica {
@@ -76,6 +78,7 @@ impl Replica {
         } = seams;
         let tasks = Tasks::new();
         let metrics = Metrics::new();
+        let pulse = Pulse::new(clock.clone());
         let identity = if args.identity.is_empty() {
             format!("vpsie-autoscaler-{}", random.fork("identity").uuid())
         } else {
@@ -88,7 +91,7 @@ impl Replica {
             random.fork("watches"),
             cluster_state::Options::default(),
         );
-        state.spawn(&client, &tasks);
+        state.spawn(&client, &tasks, &pulse);
 
         // The cloud.
         let provider = Vpsie::new(
@@ -127,7 +130,20 @@ impl Replica {
         let campaigning = Tasks::new();
         let campaign = campaigning.stop_token();
         let stop_campaign = campaign.clone();
-        campaigning.spawn("election", async move { leader.run(stop_campaign).await });
+        // Without an election nothing is repeated.
+        let elects = args.leader_election;
+        let (elections, limit) = (
+            pulse.clone(),
+            pulse::LIMIT + args.leader_election_lease_duration,
+        );
+        campaigning.spawn("election", async move {
+            if elects {
+                let run = leader.run(stop_campaign);
+                elections.periodic("election", limit, run).await;
+            } else {
+                leader.run(stop_campaign).await;
+            }
+        });
 
         // Events, credentials, health.
         let (events, writer) = events::channel(
@@ -138,9 +154,10 @@ impl Replica {
         );
         let leads = leadership.clone();
         let event_client = client.clone();
+        let beat = pulse.begin("events");
         tasks.spawn("events", async move {
             let leading = || matches!(&*leads.borrow(), Leadership::Leading(_));
-            writer.run(event_client, leading).await;
+            writer.run(event_client, leading, beat).await;
         });
         let follower = Follower {
             client: client.clone(),
@@ -150,16 +167,24 @@ impl Replica {
             defaults,
             args: args.clone(),
             leadership: leadership.clone(),
+            beat: pulse.begin("credentials"),
         };
         tasks.spawn("credentials", until(&tasks, follower.run()));
-        let admin = Admin::new(clock.clone(), state.clone(), metrics.clone(), &tasks);
+        let admin = Admin::new(
+            clock.clone(),
+            state.clone(),
+            metrics.clone(),
+            pulse.clone(),
+            &tasks,
+        );
         if let Some((metrics_listener, health_listener)) = listeners {
             admin::serve(&tasks, "metrics", metrics_listener, admin.metrics());
             admin::serve(&tasks, "health", health_listener, admin.health());
         }
+        let beat = pulse.begin("figures");
         tasks.spawn(
-            "heartbeat",
-            until(&tasks, async move { admin.beat().await }),
+            "figures",
+            until(&tasks, async move { admin.figures(&beat).await }),
         );
 
         // The loops, while leading.
@@ -180,6 +205,7 @@ impl Replica {
             cloud,
             clock: clock.clone(),
             metrics: metrics.clone(),
+            pulse: pulse.clone(),
         };
         let terms = leadership.clone();
         let stop = tasks.stop_token();
@@ -193,6 +219,7 @@ impl Replica {
             campaigning,
             metrics,
             state,
+            pulse,
         }
     }
 
@@ -206,6 +233,18 @@ impl Replica {
     #[must_use]
     pub fn synced(&self) -> bool {
         self.state.synced()
+    }
+
+    /// The loops that run, by name.
+    #[must_use]
+    pub fn loops(&self) -> Vec<&'static str> {
+        self.pulse.running()
+    }
+
+    /// A loop that stands still, if one does: what fails `/healthz`.
+    #[must_use]
+    pub fn standstill(&self) -> Option<Standstill> {
+        self.pulse.standstill()
     }
 
     /// This replica leads.
@@ -273,6 +312,7 @@ struct Loops {
     cloud: CloudState,
     clock: Clock,
     metrics: Metrics,
+    pulse: Pulse,
 }
 
 impl Loops {
@@ -281,20 +321,22 @@ impl Loops {
         mut leadership: watch::Receiver<Leadership>,
         stop: tokio_util::sync::CancellationToken,
     ) {
+        let beat = self.pulse.begin("terms");
         loop {
             let now = leadership.borrow_and_update().clone();
             self.metrics.leading(matches!(now, Leadership::Leading(_)));
             let Leadership::Leading(guard) = now else {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return,
-                    changed = leadership.changed() => {
-                        if changed.is_err() {
-                            return;
-                        }
+                let goes_on = beat.waiting(async {
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => false,
+                        changed = leadership.changed() => changed.is_ok(),
                     }
+                });
+                if goes_on.await {
+                    continue;
                 }
-                continue;
+                return;
             };
             let effects = Effects::new(
                 self.client.clone(),
@@ -303,10 +345,15 @@ impl Loops {
                 self.clock.clone(),
                 self.metrics.clone(),
             );
-            tokio::select! {
-                biased;
-                _ = leadership.changed() => {}
-                () = term::run(&self.context, &effects, &stop) => return,
+            let stopped = beat.waiting(async {
+                tokio::select! {
+                    biased;
+                    _ = leadership.changed() => false,
+                    () = term::run(&self.context, &effects, &self.pulse, &stop) => true,
+                }
+            });
+            if stopped.await {
+                return;
             }
         }
     }
@@ -343,6 +390,9 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
         return ExitCode::from(crate::USAGE);
     }
     logs::install(&args);
+    for warning in args.warnings() {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

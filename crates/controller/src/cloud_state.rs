@@ -17,6 +17,8 @@ use runtime::watch;
 use runtime::{Clock, Randomness};
 use tokio::sync::Notify;
 
+use crate::pulse::Beat;
+
 /// How often the cloud is looked at.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -220,22 +222,26 @@ impl CloudState {
     }
 
     /// Observes until dropped. Run it only while leading: a standby spends no request.
-    pub async fn run(&self) {
+    pub async fn run(&self, beat: &Beat) {
         loop {
             let now = self.clock.monotonic();
             let (due, next) = self.due(now);
             if due.is_empty() && !self.catalogue_due(now) {
                 let pause = next.saturating_sub(now).max(Duration::from_millis(100));
-                tokio::select! {
-                    biased;
-                    () = self.wake.notified() => {}
-                    () = self.clock.sleep(pause) => {}
-                }
+                beat.waiting(async {
+                    tokio::select! {
+                        biased;
+                        () = self.wake.notified() => {}
+                        () = self.clock.sleep(pause) => {}
+                    }
+                })
+                .await;
                 continue;
             }
+            beat.beat();
             join_all(due.iter().map(|scope| self.observe(scope))).await;
             if self.catalogue_due(self.clock.monotonic()) {
-                self.read_catalogues().await;
+                self.read_catalogues(beat).await;
             }
         }
     }
@@ -313,11 +319,13 @@ impl CloudState {
         inner.catalogue_read_at.is_none_or(|at| at + period <= now)
     }
 
-    async fn read_catalogues(&self) {
+    async fn read_catalogues(&self, beat: &Beat) {
+        beat.beat();
         let watched = self.lock().watched_datacenters.clone();
         let call = self.call(self.pace.timeout);
         let datacenters = self.provider.datacenters(&call).await.ok().map(Arc::new);
         for datacenter in &watched {
+            beat.beat();
             let call = self.call(self.pace.timeout);
             let outcome = match resolve_datacenter(datacenters.as_deref(), datacenter) {
                 Ok(id) => self.provider.catalogue(&call, &id).await,

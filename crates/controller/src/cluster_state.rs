@@ -26,6 +26,8 @@ use model::{ClusterSnapshot, GroupKey, NodeName, Pod, SchedulingClass};
 use runtime::watch;
 use runtime::{Clock, Randomness, Tasks};
 
+use crate::pulse::Pulse;
+
 pub use heard::Kind;
 use index::Index;
 pub use index::{Stats, Versions};
@@ -79,10 +81,10 @@ impl ClusterState {
         }
     }
 
-    /// Starts a watch for every kind.
-    pub fn spawn(&self, client: &kube::Client, tasks: &Tasks) {
+    /// Starts a watch for every kind; each beats in `pulse`.
+    pub fn spawn(&self, client: &kube::Client, tasks: &Tasks, pulse: &Pulse) {
         let client = self.heard.listen(client.clone());
-        stream::spawn(self, &client, tasks);
+        stream::spawn(self, &client, tasks, pulse);
     }
 
     /// Every kind was listed once.

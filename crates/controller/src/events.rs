@@ -23,7 +23,7 @@ use runtime::{Clock, Randomness};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, pulse::Beat};
 
 /// The component that reports, as in the predecessor.
 pub const COMPONENT: &str = "vpsie-autoscaler";
@@ -233,8 +233,8 @@ impl Events {
 
 impl Writer {
     /// Writes until every sender is gone. `leading` says whether to write at all.
-    pub async fn run(mut self, client: Client, leading: impl Fn() -> bool) {
-        while let Some(note) = self.receiver.recv().await {
+    pub async fn run(mut self, client: Client, leading: impl Fn() -> bool, beat: Beat) {
+        while let Some(note) = beat.waiting(self.receiver.recv()).await {
             if !leading() || !self.within_budget(&note) {
                 continue;
             }

@@ -9,3 +9,4 @@ pub mod effects;
 pub mod events;
 pub mod leader;
 pub mod metrics;
+pub mod pulse;

@@ -23,7 +23,6 @@ fn bad_arguments_are_refused_with_one_line_that_names_them_and_status_2() {
             vec!["run", "--metrics-addr=:1", "--health-addr=:1"],
             "--metrics-addr",
         ),
-        (vec!["run", "--enable-webhook"], "--enable-webhook"),
         (
             vec!["run", "--kubeconfig=/does/not/exist"],
             "/does/not/exist",
@@ -35,6 +34,20 @@ fn bad_arguments_are_refused_with_one_line_that_names_them_and_status_2() {
         assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
         assert!(stderr.contains(named), "{args:?}: {stderr}");
     }
+}
+
+#[test]
+fn the_webhook_is_accepted_and_said_not_to_be_served_in_one_line() {
+    let nowhere = "--kubeconfig=/does/not/exist";
+    let (code, _, stderr) = product(&["run", "--enable-webhook=true", nowhere]);
+    assert_eq!(code, 2, "for want of a cluster only: {stderr}");
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{stderr}");
+    let warning: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!(warning["level"], "WARN");
+    let message = warning["message"].as_str().unwrap();
+    assert!(message.starts_with("--enable-webhook: "), "{message}");
+    assert!(lines[1].contains("/does/not/exist"), "{stderr}");
 }
 
 #[test]

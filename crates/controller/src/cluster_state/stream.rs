@@ -20,6 +20,7 @@ use runtime::{Randomness, Tasks};
 use serde::de::DeserializeOwned;
 
 use super::{ClusterState, Kind, Versions, index::Index, views};
+use crate::pulse::{Beat, Pulse};
 
 /// Doubles from 0.5 s to 30 s, with jitter.
 #[derive(Clone, Debug)]
@@ -73,13 +74,13 @@ trait Apply<K>: Copy + Send + Sync + 'static {
     fn bump(self, versions: &mut Versions);
 }
 
-pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks) {
+pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks, pulse: &Pulse) {
     let pods = Api::<views::PodView>::all(client.clone());
     let unfinished = "status.phase!=Succeeded,status.phase!=Failed";
     run(
         state,
         tasks,
-        "watch pods",
+        pulse.begin("watch pods"),
         Kind::Pods,
         pods,
         Some(unfinished),
@@ -89,7 +90,7 @@ pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks) {
     run(
         state,
         tasks,
-        "watch nodes",
+        pulse.begin("watch nodes"),
         Kind::Nodes,
         nodes,
         None,
@@ -99,7 +100,7 @@ pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks) {
     run(
         state,
         tasks,
-        "watch daemonsets",
+        pulse.begin("watch daemonsets"),
         Kind::DaemonSets,
         sets,
         None,
@@ -109,7 +110,7 @@ pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks) {
     run(
         state,
         tasks,
-        "watch nodegroups",
+        pulse.begin("watch nodegroups"),
         Kind::NodeGroups,
         groups,
         None,
@@ -119,7 +120,7 @@ pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks) {
     run(
         state,
         tasks,
-        "watch vpsienodes",
+        pulse.begin("watch vpsienodes"),
         Kind::VPSieNodes,
         machines,
         None,
@@ -130,7 +131,7 @@ pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks) {
 fn run<K, A>(
     state: &ClusterState,
     tasks: &Tasks,
-    name: &'static str,
+    beat: Beat,
     kind: Kind,
     api: Api<K>,
     fields: Option<&'static str>,
@@ -141,11 +142,11 @@ fn run<K, A>(
 {
     let state = state.clone();
     let stop = tasks.stop_token();
-    tasks.spawn(name, async move {
+    tasks.spawn(beat.name(), async move {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            () = keep(&state, kind, &api, fields, apply) => {}
+            () = keep(&state, kind, &api, fields, apply, &beat) => {}
         }
     });
 }
@@ -157,6 +158,7 @@ async fn keep<K, A>(
     api: &Api<K>,
     fields: Option<&'static str>,
     apply: A,
+    beat: &Beat,
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     A: Apply<K>,
@@ -165,14 +167,14 @@ async fn keep<K, A>(
     let mut patience = Patience::new(random.clone(), 1.0);
     loop {
         let begun = state.clock.monotonic();
-        let why = follow(state, kind, api.clone(), fields, apply, &random).await;
+        let why = follow(state, kind, api.clone(), fields, apply, &random, beat).await;
         tracing::warn!(kind = kind.plural(), why, "listing this kind anew");
         state.lock().rebuilt(kind);
         // Where every watch is refused as expired, lists must not follow each other in a hot loop.
         if state.clock.monotonic().saturating_sub(begun) > LONGEST * 2 {
             patience.reset();
         }
-        state.clock.sleep(patience.draw()).await;
+        beat.waiting(state.clock.sleep(patience.draw())).await;
     }
 }
 
@@ -184,6 +186,7 @@ async fn follow<K, A>(
     fields: Option<&'static str>,
     apply: A,
     random: &Randomness,
+    beat: &Beat,
 ) -> &'static str
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -205,7 +208,8 @@ where
         if left.is_zero() {
             return "nothing was heard of it";
         }
-        let event = match state.clock.timeout(left, events.next()).await {
+        let next = state.clock.timeout(left, events.next());
+        let event = match beat.waiting(next).await {
             Ok(Some(event)) => event,
             Ok(None) => return "its watch ended",
             Err(_) => continue,

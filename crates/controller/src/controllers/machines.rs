@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use model::NodeName;
 
 use super::vpsie_node::{self, Requeue};
-use crate::{context::Context, controllers::node_group, effects::Effects, events::About};
+use crate::{
+    context::Context, controllers::node_group, effects::Effects, events::About, pulse::Pulse,
+};
 
 type Key = (String, String);
 type Done = (Key, Duration);
@@ -24,10 +26,14 @@ type Done = (Key, Duration);
 const RESYNC: Duration = Duration::from_mins(10);
 /// Changes that come together are worked on together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// No step takes longer: each of its calls has a deadline, and so have those of the steps that
+/// make a pool before it.
+const STEP_LIMIT: Duration = Duration::from_mins(30);
 
 /// Runs until `stop`; then the steps under way are finished, so that the answer to a purchase is
 /// recorded, and no other is begun.
-pub async fn run(ctx: &Context, effects: &Effects, stop: &CancellationToken) {
+pub async fn run(ctx: &Context, effects: &Effects, pulse: &Pulse, stop: &CancellationToken) {
+    let beat = pulse.begin("machines");
     let mut state_changes = ctx.state.changes();
     let mut cloud_changes = ctx.cloud.changes();
     let mut defaults = ctx.defaults.clone();
@@ -51,7 +57,7 @@ pub async fn run(ctx: &Context, effects: &Effects, stop: &CancellationToken) {
         for key in ready {
             due.remove(&key);
             busy.insert(key.clone());
-            working.push(Box::pin(work(ctx, effects, key)));
+            working.push(Box::pin(work(ctx, effects, pulse, key)));
         }
         let next = due
             .iter()
@@ -62,36 +68,39 @@ pub async fn run(ctx: &Context, effects: &Effects, stop: &CancellationToken) {
         if stop.is_cancelled() && working.is_empty() {
             return;
         }
-        tokio::select! {
-            biased;
-            () = stop.cancelled(), if !stop.is_cancelled() => {}
-            Some((key, wait)) = working.next(), if !working.is_empty() => {
-                busy.remove(&key);
-                let wait = if dirty.remove(&key) { Duration::ZERO } else { wait };
-                due.insert(key, ctx.clock.monotonic() + wait);
-            }
-            Ok(()) = state_changes.changed() => {
-                ctx.clock.sleep(DEBOUNCE).await;
-                let versions = *state_changes.borrow_and_update();
-                // Pods alone change nothing here: a removal reads them anew for each step.
-                let mut ignoring_pods = versions;
-                (ignoring_pods.pods, ignoring_pods.unschedulable) = (seen.pods, seen.unschedulable);
-                if ignoring_pods != seen {
-                    look_at_strangers(ctx, &mut strangers);
+        beat.waiting(async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
+                Some((key, wait)) = working.next(), if !working.is_empty() => {
+                    busy.remove(&key);
+                    let wait = if dirty.remove(&key) { Duration::ZERO } else { wait };
+                    due.insert(key, ctx.clock.monotonic() + wait);
+                }
+                Ok(()) = state_changes.changed() => {
+                    ctx.clock.sleep(DEBOUNCE).await;
+                    let versions = *state_changes.borrow_and_update();
+                    // Pods alone change nothing here: a removal reads them anew for each step.
+                    let mut ignoring_pods = versions;
+                    (ignoring_pods.pods, ignoring_pods.unschedulable) = (seen.pods, seen.unschedulable);
+                    if ignoring_pods != seen {
+                        look_at_strangers(ctx, &mut strangers);
+                        mark_all(ctx, &mut due, &busy, &mut dirty);
+                    }
+                    seen = versions;
+                }
+                Ok(()) = cloud_changes.changed() => {
+                    cloud_changes.borrow_and_update();
                     mark_all(ctx, &mut due, &busy, &mut dirty);
                 }
-                seen = versions;
+                Ok(()) = defaults.changed() => {
+                    defaults.borrow_and_update();
+                    mark_all(ctx, &mut due, &busy, &mut dirty);
+                }
+                () = ctx.clock.sleep_until(next), if next > now || working.is_empty() => {}
             }
-            Ok(()) = cloud_changes.changed() => {
-                cloud_changes.borrow_and_update();
-                mark_all(ctx, &mut due, &busy, &mut dirty);
-            }
-            Ok(()) = defaults.changed() => {
-                defaults.borrow_and_update();
-                mark_all(ctx, &mut due, &busy, &mut dirty);
-            }
-            () = ctx.clock.sleep_until(next), if next > now || working.is_empty() => {}
-        }
+        })
+        .await;
     }
 }
 
@@ -124,7 +133,8 @@ fn mark_all(
     }
 }
 
-async fn work(ctx: &Context, effects: &Effects, key: Key) -> Done {
+async fn work(ctx: &Context, effects: &Effects, pulse: &Pulse, key: Key) -> Done {
+    let _beat = pulse.begin_within("step of a machine", STEP_LIMIT);
     let Some(object) = ctx.state.vpsie_node(&key.0, &key.1) else {
         return (key, RESYNC);
     };

@@ -26,6 +26,7 @@ use crate::{
     effects::{self, Effects, Error},
     events::About,
     metrics::GroupFigures,
+    pulse::Beat,
 };
 
 /// Without any change every group is looked at again after this long.
@@ -36,7 +37,7 @@ const SCALING_TRIES: u32 = 5;
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Runs until dropped.
-pub async fn run(ctx: &Context, effects: &Effects) {
+pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
     let mut changes = ctx.state.changes();
     let mut cloud_changes = ctx.cloud.changes();
     let mut defaults = ctx.defaults.clone();
@@ -58,8 +59,9 @@ pub async fn run(ctx: &Context, effects: &Effects) {
         let mut wait = RESYNC;
         report_unowned(ctx, &groups, &mut unowned);
         for group in &groups {
+            beat.beat();
             let begun = ctx.clock.monotonic();
-            let outcome = reconcile(ctx, effects, group, &mut told).await;
+            let outcome = reconcile(ctx, effects, group, &mut told, beat).await;
             let took = ctx.clock.monotonic().saturating_sub(begun);
             match outcome {
                 Ok(()) => ctx.metrics.reconciled("nodegroup", took, None),
@@ -78,13 +80,16 @@ pub async fn run(ctx: &Context, effects: &Effects) {
                 }
             }
         }
-        tokio::select! {
-            biased;
-            Ok(()) = changes.changed() => {}
-            Ok(()) = cloud_changes.changed() => { cloud_changes.borrow_and_update(); }
-            Ok(()) = defaults.changed() => { defaults.borrow_and_update(); }
-            () = ctx.clock.sleep(wait) => {}
-        }
+        beat.waiting(async {
+            tokio::select! {
+                biased;
+                Ok(()) = changes.changed() => {}
+                Ok(()) = cloud_changes.changed() => { cloud_changes.borrow_and_update(); }
+                Ok(()) = defaults.changed() => { defaults.borrow_and_update(); }
+                () = ctx.clock.sleep(wait) => {}
+            }
+        })
+        .await;
         ctx.clock.sleep(DEBOUNCE).await;
     }
 }
@@ -94,10 +99,11 @@ async fn reconcile(
     effects: &Effects,
     group: &Group,
     told: &mut BTreeMap<GroupKey, String>,
+    beat: &Beat,
 ) -> Result<(), Error> {
     let machines = machines(ctx, &group.key);
     if group.deleting() {
-        return delete(ctx, effects, group, &machines).await;
+        return delete(ctx, effects, group, &machines, beat).await;
     }
     // Before the first write: what is wrong with the group may be why the write is refused.
     report(ctx, group, told);
@@ -131,8 +137,10 @@ async fn delete(
     effects: &Effects,
     group: &Group,
     machines: &[(Arc<VPSieNode>, Record)],
+    beat: &Beat,
 ) -> Result<(), Error> {
     for (object, record) in machines {
+        beat.beat();
         if !record.deletion_requested {
             let reason = "the NodeGroup is being deleted";
             match effects.delete_vpsie_node(object, reason).await {

@@ -26,6 +26,7 @@ use crate::{
     context::Context,
     effects::{Effects, Error},
     events::About,
+    pulse::Beat,
 };
 
 /// Without any change everything is looked at again after this long.
@@ -45,13 +46,13 @@ struct Told {
 }
 
 /// Runs until dropped.
-pub async fn run(ctx: &Context, effects: &Effects) {
+pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
     let mut changes = ctx.state.changes();
     let mut told = Told::default();
     loop {
         let begun = ctx.clock.monotonic();
         changes.borrow_and_update();
-        let outcome = once(ctx, effects, &mut told).await;
+        let outcome = once(ctx, effects, &mut told, beat).await;
         let took = ctx.clock.monotonic().saturating_sub(begun);
         let next = match outcome {
             Ok(next) => {
@@ -67,22 +68,31 @@ pub async fn run(ctx: &Context, effects: &Effects) {
                 error.retry_after()
             }
         };
-        tokio::select! {
-            biased;
-            Ok(()) = changes.changed() => {}
-            () = ctx.clock.sleep(next) => {}
-        }
+        beat.waiting(async {
+            tokio::select! {
+                biased;
+                Ok(()) = changes.changed() => {}
+                () = ctx.clock.sleep(next) => {}
+            }
+        })
+        .await;
         ctx.clock.sleep(DEBOUNCE).await;
     }
 }
 
-async fn once(ctx: &Context, effects: &Effects, told: &mut Told) -> Result<Duration, Error> {
+async fn once(
+    ctx: &Context,
+    effects: &Effects,
+    told: &mut Told,
+    beat: &Beat,
+) -> Result<Duration, Error> {
     let input = input(ctx);
     let (plan, report) = empty::plan(&input);
     count_blocked(ctx, &input, &report, told);
     tell_kept(ctx, &input, &report, told);
     let now = ctx.clock.now();
     for name in &plan.window_started {
+        beat.beat();
         if let Some(object) = find(ctx, name) {
             let change = json!({ "unneededSince": seconds(now) });
             let written = effects.patch_vpsie_node_status(&object, change).await?;
@@ -90,6 +100,7 @@ async fn once(ctx: &Context, effects: &Effects, told: &mut Told) -> Result<Durat
         }
     }
     for name in &plan.window_broken {
+        beat.beat();
         if let Some(object) = find(ctx, name) {
             let change = json!({ "unneededSince": null });
             let written = effects.patch_vpsie_node_status(&object, change).await?;

@@ -28,13 +28,14 @@ use crate::{
     context::Context,
     effects::{Effects, Error},
     events::About,
+    pulse::Beat,
 };
 
 /// Without any change a plan is made again after this long.
 const RESYNC: Duration = Duration::from_mins(5);
 
 /// Runs until dropped.
-pub async fn run(ctx: &Context, effects: &Effects) {
+pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
     let mut changes = ctx.state.changes();
     let mut cloud_changes = ctx.cloud.changes();
     let mut told = BTreeMap::new();
@@ -42,7 +43,7 @@ pub async fn run(ctx: &Context, effects: &Effects) {
         let begun = ctx.clock.monotonic();
         changes.borrow_and_update();
         cloud_changes.borrow_and_update();
-        let next = match once(ctx, effects, &mut told).await {
+        let next = match once(ctx, effects, &mut told, beat).await {
             Ok(next) => {
                 let took = ctx.clock.monotonic().saturating_sub(begun);
                 ctx.metrics.reconciled("scale-up", took, None);
@@ -59,28 +60,31 @@ pub async fn run(ctx: &Context, effects: &Effects) {
             }
         };
         let seen = *changes.borrow();
-        loop {
-            tokio::select! {
-                biased;
-                Ok(()) = changes.changed() => {
-                    let now = *changes.borrow_and_update();
-                    // Pods that only run or go change no plan by themselves.
-                    let mut ignoring = now;
-                    ignoring.pods = seen.pods;
-                    if ignoring == seen {
-                        continue;
+        beat.waiting(async {
+            loop {
+                tokio::select! {
+                    biased;
+                    Ok(()) = changes.changed() => {
+                        let now = *changes.borrow_and_update();
+                        // Pods that only run or go change no plan by themselves.
+                        let mut ignoring = now;
+                        ignoring.pods = seen.pods;
+                        if ignoring == seen {
+                            continue;
+                        }
                     }
-                }
-                Ok(()) = cloud_changes.changed() => {
-                    cloud_changes.borrow_and_update();
-                    if ctx.state.unschedulable() == 0 {
-                        continue;
+                    Ok(()) = cloud_changes.changed() => {
+                        cloud_changes.borrow_and_update();
+                        if ctx.state.unschedulable() == 0 {
+                            continue;
+                        }
                     }
+                    () = ctx.clock.sleep(next) => {}
                 }
-                () = ctx.clock.sleep(next) => {}
+                break;
             }
-            break;
-        }
+        })
+        .await;
         batch(ctx, &mut changes).await;
     }
 }
@@ -113,6 +117,7 @@ async fn once(
     ctx: &Context,
     effects: &Effects,
     told: &mut BTreeMap<model::PodKey, String>,
+    beat: &Beat,
 ) -> Result<Duration, Error> {
     let groups = ctx.groups();
     let input = input(ctx, &groups);
@@ -132,7 +137,7 @@ async fn once(
             "scale-up planned"
         );
     }
-    carry_out(ctx, effects, &groups, &plan).await?;
+    carry_out(ctx, effects, &groups, &plan, beat).await?;
     let now = ctx.clock.now();
     Ok(report.look_again_at.map_or(RESYNC, |at| {
         Duration::try_from(at.duration_since(now))
@@ -166,6 +171,7 @@ async fn carry_out(
     effects: &Effects,
     groups: &[Group],
     plan: &Plan,
+    beat: &Beat,
 ) -> Result<(), Error> {
     for create in &plan.create {
         let Some(group) = groups.iter().find(|group| group.key == create.group) else {
@@ -199,6 +205,7 @@ async fn carry_out(
             tracing::debug!(pod = %pods, group = %create.group, "a machine is bought for this pod");
         }
         for _ in 0..create.count {
+            beat.beat();
             let offering = create.offering.as_str();
             create_node(ctx, effects, group, offering, create.cause, &why).await?;
         }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use api::VPSieNode;
-use controller::cluster_state::{ClusterState, Kind, Options};
+use controller::{
+    cluster_state::{ClusterState, Kind, Options},
+    pulse::Pulse,
+};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api,
@@ -26,7 +29,8 @@ impl World {
     fn begin(server: Server) -> Self {
         let (random, tasks) = (Randomness::seeded(3), Tasks::new());
         let state = ClusterState::new(server.clock.clone(), random, Options::default());
-        state.spawn(&server.client("controller"), &tasks);
+        let pulse = Pulse::new(server.clock.clone());
+        state.spawn(&server.client("controller"), &tasks, &pulse);
         Self {
             server,
             state,
