@@ -138,7 +138,7 @@ impl Replica {
         );
         campaigning.spawn("election", async move {
             if elects {
-                let run = leader.run(stop_campaign);
+                let run = Box::pin(leader.run(stop_campaign));
                 elections.periodic("election", limit, run).await;
             } else {
                 leader.run(stop_campaign).await;

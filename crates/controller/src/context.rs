@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Settings of the loops; every one is a flag.
+/// Settings of the loops. The first three follow the flags; the others are fixed.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Namespaces in which NodeGroups count.

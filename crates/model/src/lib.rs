@@ -27,6 +27,6 @@ pub use price::HourlyPrice;
 pub use quantity::{Quantity, QuantityError};
 pub use resources::Resources;
 pub use selector::{
-    Labels, NodeSelectorTerm, Operator, Requirement, Taint, TaintEffect, Toleration,
+    Labels, NodeSelectorTerm, Operator, Requirement, Taint, TaintEffect, Toleration, label_value,
 };
 pub use snapshot::{ClusterSnapshot, NodeState};

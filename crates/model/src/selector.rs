@@ -183,6 +183,26 @@ impl Toleration {
     }
 }
 
+/// `text` as a label's value: at most 63 letters, digits, `-`, `_` and `.`, beginning and ending
+/// with a letter or digit (Kubernetes documentation, "Labels and Selectors").
+#[must_use]
+pub fn label_value(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .take(63)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    clean
+        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,7 +54,7 @@ fn a_cloud_that_does_not_answer_leaves_every_loop_beating() {
         let harness = Harness::new(672).await;
         harness.group("general", 0, 6, json!({})).await;
         let slow = Fault::Slow {
-            by: std::time::Duration::from_secs(3600),
+            by: std::time::Duration::from_hours(1),
             after_commit: false,
         };
         let faults = harness.world.cloud.faults();

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::{NodeGroup, labels};
+use api::{NodeGroup, VPSieNode};
 use cloud::Scope;
 use model::{ClusterId, DatacenterId, GroupKey, HourlyPrice, Offering, OfferingId};
 
@@ -153,22 +153,22 @@ impl Group {
     }
 }
 
-/// A group is ours when its label says exactly `managed=true` and its namespace is allowed
-///.
+/// A group is ours when its label says exactly `managed=true` and its namespace is allowed.
 #[must_use]
 pub fn is_ours(group: &NodeGroup, namespaces: &BTreeSet<String>) -> bool {
-    let labelled = group
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|all| all.get(labels::MANAGED))
-        .is_some_and(|value| value == "true");
-    labelled
+    group.is_managed()
         && group
             .metadata
             .namespace
             .as_ref()
             .is_some_and(|namespace| namespaces.contains(namespace))
+}
+
+/// `object` stands for a machine of the group `key`.
+#[must_use]
+pub fn has(key: &GroupKey, object: &VPSieNode) -> bool {
+    object.metadata.namespace.as_deref() == Some(&*key.namespace)
+        && object.spec.node_group_name == *key.name
 }
 
 /// Resolves one managed group.
@@ -272,7 +272,7 @@ fn resolve_offerings(
 #[must_use]
 pub fn allowed_offerings(group: &Group) -> Vec<Offering> {
     let spec = &group.object.spec;
-    if spec.allow_mixed_instances.unwrap_or(true) {
+    if spec.mixes_instances() {
         return group.offerings.clone();
     }
     let preferred = spec

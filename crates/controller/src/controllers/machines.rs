@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -223,6 +222,3 @@ fn track(ctx: &Context) {
     }
     ctx.cloud.track(machines, &busy, datacenters);
 }
-
-/// Shared by the loops: an `Arc` of each.
-pub type Shared = (Arc<Context>, Arc<Effects>);

@@ -1,5 +1,7 @@
-//! NodeGroups: finalizer, deletion, status. The status is computed whole and written only where it
-//! differs.
+//! NodeGroups: finalizer, deletion, status. The status is computed whole ([`status`]) and written
+//! only where it differs.
+
+mod status;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,25 +9,19 @@ use std::{
     time::Duration,
 };
 
-use api::{
-    Backoff, GroupNode, NodeGroup, NodeGroupStatus, VPSieNode,
-    conditions::{self, node_group as types, seconds},
-    labels,
-};
-use model::{DatacenterId, GroupKey, HourlyPrice, InstanceId, InstancePhase, Role};
-use planner::lifecycle::{Phase, Record};
+use api::{NodeGroup, NodeGroupStatus, VPSieNode, conditions::seconds, labels};
+use model::{DatacenterId, GroupKey, InstanceId, InstancePhase, Role};
+use planner::lifecycle::Record;
 use serde_json::json;
 
 use super::{
-    groups::{Group, Problem},
-    scale_up,
+    groups::{self, Group, Problem},
     vpsie_node::{owned_instances, read_record},
 };
 use crate::{
     context::Context,
     effects::{self, Effects, Error},
     events::About,
-    metrics::GroupFigures,
     pulse::Beat,
 };
 
@@ -112,7 +108,7 @@ async fn reconcile(
         ctx.state.note_node_group(written);
         return Ok(());
     }
-    let status = status(ctx, group, &machines);
+    let status = status::of(ctx, group, &machines);
     write_status(ctx, effects, &group.object, &status).await
 }
 
@@ -120,10 +116,7 @@ fn machines(ctx: &Context, key: &GroupKey) -> Vec<(Arc<VPSieNode>, Record)> {
     ctx.state
         .vpsie_nodes()
         .into_iter()
-        .filter(|object| {
-            object.metadata.namespace.as_deref() == Some(&*key.namespace)
-                && object.spec.node_group_name == *key.name
-        })
+        .filter(|object| groups::has(key, object))
         .map(|object| {
             let record = read_record(&object);
             (object, record)
@@ -150,7 +143,7 @@ async fn delete(
         }
     }
     if !machines.is_empty() {
-        let status = status(ctx, group, machines);
+        let status = status::of(ctx, group, machines);
         return write_status(ctx, effects, &group.object, &status).await;
     }
     let finalizers: Vec<&String> = group
@@ -312,195 +305,6 @@ async fn note_scaling(
     }
     tracing::warn!(group = %key, field, "the time of scaling was not recorded");
     Ok(())
-}
-
-fn status(ctx: &Context, group: &Group, machines: &[(Arc<VPSieNode>, Record)]) -> NodeGroupStatus {
-    let now = ctx.clock.now();
-    let mut status = group.object.status.clone().unwrap_or_default();
-    let mut figures = GroupFigures {
-        min: i64::from(group.object.spec.min_nodes),
-        max: i64::from(group.object.spec.max_nodes),
-        ..GroupFigures::default()
-    };
-    let mut phases: BTreeMap<Phase, i64> = Phase::ALL.into_iter().map(|p| (p, 0)).collect();
-    let mut cost = Some(HourlyPrice::ZERO);
-    let mut nodes = Vec::new();
-    for (object, record) in machines {
-        *phases.entry(record.phase).or_default() += 1;
-        let billed = record.may_be_billed();
-        figures.current += i64::from(billed);
-        let leaving =
-            record.deletion_requested || record.removal.is_some() || record.phase == Phase::Failed;
-        figures.desired += i64::from(!leaving);
-        figures.removing += i64::from(record.removal.is_some() && record.phase != Phase::Failed);
-        figures.failed += i64::from(record.phase == Phase::Failed);
-        figures.in_flight += i64::from(record.phase.is_in_flight());
-        let node_ready = record.phase == Phase::Ready
-            && record
-                .node
-                .as_ref()
-                .and_then(|node| ctx.state.node(node))
-                .is_some_and(|row| row.node.ready);
-        figures.ready += i64::from(node_ready);
-        if billed {
-            let price = group.price(&object.spec.instance_type);
-            cost = cost.zip(price).map(|(sum, price)| sum + price);
-        }
-        nodes.push(group_node(object, record));
-    }
-    nodes.sort_by(|a, b| a.node_name.cmp(&b.node_name));
-    ctx.metrics.group(&group.key, figures);
-    for (phase, count) in phases {
-        ctx.metrics.phase(&group.key, phase, count);
-    }
-    let count = |value: i64| i32::try_from(value).unwrap_or(i32::MAX);
-    status.current_nodes = count(figures.current);
-    status.desired_nodes = count(figures.desired);
-    status.ready_nodes = count(figures.ready);
-    status.nodes = (!nodes.is_empty()).then_some(nodes);
-    let unknown = || "unknown".to_owned();
-    status.hourly_cost = Some(cost.map_or_else(unknown, |cost| cost.to_string()));
-    status.monthly_cost = Some(cost.map_or_else(unknown, |cost| {
-        cost.monthly().round_dp(2).normalize().to_string()
-    }));
-    status.vpsie_group_id = group
-        .scope
-        .as_ref()
-        .zip(group.offerings.first())
-        .and_then(|(scope, offering)| ctx.pool_of(scope, &offering.size))
-        .map(|pool| pool.id.0)
-        .or(status.vpsie_group_id);
-    status.backoffs = backoffs(ctx, group);
-    status.observed_generation = group.object.metadata.generation;
-    set_conditions(ctx, group, &mut status, figures, now);
-    status
-}
-
-fn group_node(object: &VPSieNode, record: &Record) -> GroupNode {
-    let status = object.status.clone().unwrap_or_default();
-    GroupNode {
-        node_name: record
-            .node
-            .as_ref()
-            .map(ToString::to_string)
-            .or_else(|| object.metadata.name.clone())
-            .unwrap_or_default(),
-        vps_id: object.spec.vpsie_instance_id.unwrap_or_default(),
-        instance_type: object.spec.instance_type.clone(),
-        status: record.phase.name().into(),
-        created_at: status.created_at,
-        ready_at: status.ready_at,
-        ip_address: object.spec.ip_address.clone(),
-    }
-}
-
-fn backoffs(ctx: &Context, group: &Group) -> Option<Vec<Backoff>> {
-    let all: Vec<Backoff> = group
-        .offerings
-        .iter()
-        .filter_map(|offering| {
-            let (until, reason) = scale_up::backoff(ctx, group, offering.id.as_str())?;
-            Some(Backoff {
-                offering: offering.id.to_string(),
-                reason,
-                until: seconds(until),
-            })
-        })
-        .collect();
-    (!all.is_empty()).then_some(all)
-}
-
-fn set_conditions(
-    ctx: &Context,
-    group: &Group,
-    status: &mut NodeGroupStatus,
-    figures: GroupFigures,
-    now: jiff::Timestamp,
-) {
-    let mut all = status.conditions.take().unwrap_or_default();
-    let mut set = |type_: &str, holds: bool, reason: &str, message: &str| {
-        conditions::set_condition(&mut all, type_, holds.into(), reason, message, now);
-    };
-    let fatal: Vec<&Problem> = group.problems.iter().filter(|p| p.is_fatal()).collect();
-    let text = group
-        .problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ");
-    let cloud = group
-        .scope
-        .as_ref()
-        .and_then(|scope| ctx.cloud.trouble(scope));
-    let (wrong, reason, message) = if let Some(problem) = fatal.first() {
-        (true, problem.name(), text)
-    } else if let Some(cloud) = cloud {
-        (true, "VPSieAPIError", cloud)
-    } else if let Some(backoff) = status.backoffs.iter().flatten().next() {
-        let reason = if backoff.reason == "CapacityLimitReached" {
-            "ClusterCapacityLimitReached"
-        } else {
-            "NodeProvisioningFailed"
-        };
-        (
-            true,
-            reason,
-            format!(
-                "{} is not asked for before {}: {}",
-                backoff.offering, backoff.until, backoff.reason
-            ),
-        )
-    } else if group.problems.is_empty() {
-        (false, "Reconciling", String::new())
-    } else {
-        (true, group.problems[0].name(), text)
-    };
-    set(types::ERROR, wrong, reason, &message);
-    let complete =
-        figures.ready == figures.desired && figures.desired >= figures.min && figures.removing == 0;
-    let (ready, why) = if !fatal.is_empty() {
-        (false, "ValidationFailed")
-    } else if complete {
-        (true, "ScalingComplete")
-    } else {
-        (false, "Reconciling")
-    };
-    set(
-        types::READY,
-        ready,
-        why,
-        &format!("{} of {} nodes are Ready", figures.ready, figures.desired),
-    );
-    let scaling = figures.in_flight > 0 || figures.removing > 0;
-    let scaling_reason = match (figures.in_flight > 0, figures.removing > 0) {
-        (true, _) => "ScalingUp",
-        (false, true) => "ScalingDown",
-        (false, false) => "ScalingComplete",
-    };
-    set(types::SCALING, scaling, scaling_reason, "");
-    let at_min = figures.current <= figures.min;
-    set(
-        types::AT_MIN_CAPACITY,
-        at_min,
-        if at_min {
-            "AtMinimumCapacity"
-        } else {
-            "Reconciling"
-        },
-        "",
-    );
-    let at_max = figures.current >= figures.max;
-    set(
-        types::AT_MAX_CAPACITY,
-        at_max,
-        if at_max {
-            "AtMaximumCapacity"
-        } else {
-            "Reconciling"
-        },
-        "",
-    );
-    status.conditions = Some(all);
 }
 
 /// The datacenter a group buys in.

@@ -19,7 +19,7 @@ use planner::{
 use serde_json::json;
 
 use super::{
-    node_group,
+    groups, node_group,
     vpsie_node::{read_record, removal_status},
 };
 use crate::{
@@ -233,7 +233,7 @@ fn tell_kept(ctx: &Context, input: &Input, report: &empty::Report, told: &mut To
 /// Everything the choice rests on.
 #[must_use]
 pub fn input(ctx: &Context) -> Input {
-    let groups = ctx.groups();
+    let managed = ctx.groups();
     let nominated = ctx.state.nominated();
     let mut input = Input {
         now: ctx.clock.now(),
@@ -242,7 +242,7 @@ pub fn input(ctx: &Context) -> Input {
         targeted_delete: ctx.cloud.provider().capabilities().targeted_delete,
     };
     let objects = ctx.state.vpsie_nodes();
-    for group in &groups {
+    for group in &managed {
         let spec = &group.object.spec;
         let policy = spec.scale_down_policy.clone().unwrap_or_default();
         let status = group.object.status.clone().unwrap_or_default();
@@ -259,10 +259,10 @@ pub fn input(ctx: &Context) -> Input {
             in_flight: 0,
             deleting: group.deleting(),
         };
-        for object in objects.iter().filter(|object| {
-            object.metadata.namespace.as_deref() == Some(&*group.key.namespace)
-                && object.spec.node_group_name == *group.key.name
-        }) {
+        for object in objects
+            .iter()
+            .filter(|object| groups::has(&group.key, object))
+        {
             let record = read_record(object);
             if record.deletion_requested && record.removal.is_none() {
                 continue;

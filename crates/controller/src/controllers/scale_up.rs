@@ -12,7 +12,7 @@ use cloud::Scope;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
-use model::{GroupKey, NodeName, Resources};
+use model::{NodeName, Resources};
 use planner::{
     audit,
     lifecycle::{FailureReason, Phase},
@@ -243,7 +243,7 @@ fn node_object(ctx: &Context, group: &Group, offering: &str, cause: Cause) -> VP
         .state
         .vpsie_nodes()
         .iter()
-        .filter(|object| is_of(object, &group.key))
+        .filter(|object| groups::has(&group.key, object))
         .filter_map(|object| object.metadata.uid.clone())
         .collect();
     existing.sort();
@@ -322,11 +322,6 @@ fn suffix(group: &str, existing: &[String], salt: u32) -> String {
     format!("{:08x}", (hash ^ (hash >> 32)) as u32)
 }
 
-fn is_of(object: &VPSieNode, group: &GroupKey) -> bool {
-    object.metadata.namespace.as_deref() == Some(&*group.namespace)
-        && object.spec.node_group_name == *group.name
-}
-
 /// Everything the plan rests on.
 #[must_use]
 pub fn input(ctx: &Context, groups: &[Group]) -> Input {
@@ -387,7 +382,10 @@ fn group_input(ctx: &Context, group: &Group, objects: &[Arc<VPSieNode>]) -> scal
             .map(ToString::to_string),
     };
     let mut learned: BTreeMap<String, Resources> = BTreeMap::new();
-    for object in objects.iter().filter(|object| is_of(object, &group.key)) {
+    for object in objects
+        .iter()
+        .filter(|object| groups::has(&group.key, object))
+    {
         let record = read_record(object);
         if record.may_be_billed() {
             input.existing += 1;
@@ -438,8 +436,9 @@ fn group_input(ctx: &Context, group: &Group, objects: &[Arc<VPSieNode>]) -> scal
 pub fn backoff(ctx: &Context, group: &Group, offering: &str) -> Option<(Timestamp, String)> {
     let defaults = ctx.defaults();
     let objects = ctx.state.vpsie_nodes();
-    let same =
-        |object: &VPSieNode| is_of(object, &group.key) && object.spec.instance_type == offering;
+    let same = |object: &VPSieNode| {
+        groups::has(&group.key, object) && object.spec.instance_type == offering
+    };
     let failed = |object: &&Arc<VPSieNode>| {
         object
             .status

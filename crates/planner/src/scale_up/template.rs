@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Labels, Node, NodeName, NodeShape, Resources};
+use model::{Labels, Node, NodeName, NodeShape, Resources, label_value};
 
 use super::{Choice, Group};
 
@@ -84,25 +84,6 @@ pub fn template(group: &Group, choice: &Choice, reserve: &Reserve, name: &str) -
         created_at: None,
         defect: None,
     }
-}
-
-/// `text` as a label's value: at most 63 letters, digits, `-`, `_` and `.`, beginning and ending
-/// with a letter or digit (Kubernetes documentation, "Labels and Selectors").
-fn label_value(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .take(63)
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    clean
-        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
-        .to_owned()
 }
 
 fn allocatable(choice: &Choice, reserve: &Reserve) -> Resources {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::{VPSieNode, labels};
+use model::label_value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -123,24 +124,6 @@ pub(super) fn wanted(group: &Group, object: &VPSieNode) -> Wanted {
         taints: taints(&spec.taints),
         startup_taints: taints(&spec.startup_taints),
     }
-}
-
-/// Text as a label value: at most 63 characters of the allowed ones.
-fn label_value(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .take(63)
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    clean
-        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
-        .to_owned()
 }
 
 /// The merge patch that makes `present` what is `wanted`; `None` when it is.
