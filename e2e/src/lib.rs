@@ -4,11 +4,14 @@
 //! Unlike everything else in this workspace it lives in real time. Nothing here is part of the
 //! product; nothing here decides anything.
 
-pub mod cloud;
 pub mod control_plane;
+pub mod product;
+pub mod rights;
+pub mod stage;
 
-pub use cloud::Cloud;
 pub use control_plane::{
     Audit, AuditEntry, Component, ControlPlane, ControlPlaneError, Lifecycle, Output, Settings,
     User,
 };
+pub use product::Product;
+pub use stage::Stage;

@@ -1,18 +1,31 @@
-//! Generated files: `cargo run -p xtask -- generate [--check]`.
+//! Generated files: `cargo run -p xtask -- generate [--check]`; and a control plane for a developer:
+//! `cargo run -p xtask -- control-plane [--with-cloud]`.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(about = "Writes the files that are generated from the code")]
+#[command(about = "Chores of this repository")]
 enum Task {
-    /// Write them, or with --check fail when one differs.
+    /// Write the files that are generated from the code, or with --check fail when one differs.
     Generate {
         /// Only compare.
         #[arg(long)]
         check: bool,
+    },
+    /// Run a real Kubernetes control plane until Ctrl-C (see e2e/README.md).
+    #[command(disable_help_flag = true)]
+    ControlPlane {
+        /// Its arguments; --help lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
 }
 
@@ -48,7 +61,28 @@ fn lifecycle() -> String {
 }
 
 fn run(task: &Task) -> anyhow::Result<()> {
-    let Task::Generate { check } = task;
+    match task {
+        Task::Generate { check } => generate(*check),
+        Task::ControlPlane { arguments } => control_plane(arguments),
+    }
+}
+
+/// Becomes the program of `e2e`, which is built only here: this crate stays quick to build.
+fn control_plane(arguments: &[String]) -> anyhow::Result<()> {
+    let error = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args([
+            "run",
+            "--quiet",
+            "--package=e2e",
+            "--bin=control-plane",
+            "--",
+        ])
+        .args(arguments)
+        .exec();
+    Err(error).context("running cargo")
+}
+
+fn generate(check: bool) -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut stale = Vec::new();
     for (name, text) in files() {
@@ -56,7 +90,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
         if fs::read_to_string(&path).is_ok_and(|found| found == text) {
             continue;
         }
-        if *check {
+        if check {
             stale.push(name);
         } else {
             if let Some(folder) = path.parent() {

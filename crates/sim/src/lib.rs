@@ -28,4 +28,4 @@ pub use config::{
 pub use scenario::{Scenario, ScenarioError};
 pub use story::{Progress, Verdict};
 pub use view::{Counts, Decision, GroupRow, NodeRow, PodRow, VPSieNodeRow, View};
-pub use world::{ApiServer, DeploymentOptions, PEOPLE, Remote, World, WorldError, play_kubelets};
+pub use world::{ApiServer, DeploymentOptions, PEOPLE, Remote, World, WorldError};

@@ -170,7 +170,12 @@ impl<K: ApiServer> World<K> {
     async fn furnish(&self, config: &WorldConfig) -> Result<(), WorldError> {
         for crd in api::crds::crds() {
             let crd = serde_json::to_value(crd).unwrap_or_default();
-            self.create(CRDS, "", &crd).await?;
+            match self.writer.create(CRDS, "", &crd).await {
+                Ok(_) => {}
+                // Somebody has installed it.
+                Err(error) if conflict(&error) => {}
+                Err(source) => return Err(refused("create", &crd, source)),
+            }
             self.established(&crd).await?;
         }
         let mut secret = config.secret.clone().unwrap_or_else(|| self.credentials());
@@ -511,22 +516,6 @@ impl<K: ApiServer> World<K> {
             )),
         }
     }
-}
-
-/// Plays the kubelets and the machines that join, around any API server: the same actors as in a
-/// [`World`], for use with a real control plane. Of `config` it follows the cluster, the static
-/// nodes, the kubelets and the machines.
-pub fn play_kubelets(
-    client: &Client,
-    cloud: &VpsieSim,
-    config: &WorldConfig,
-    clock: &Clock,
-    random: &Randomness,
-    tasks: &Tasks,
-) {
-    let mut observer = Observer::new(client.clone(), clock.clone(), random.fork("observer"));
-    kubelets(&mut observer, client.clone(), cloud, config, random, tasks);
-    observer.start(tasks);
 }
 
 fn kubelets(

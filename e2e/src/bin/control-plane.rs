@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use e2e::{Cloud, ControlPlane, Settings};
-use runtime::{Clock, Randomness};
+use e2e::{ControlPlane, Settings, Stage};
+use runtime::Clock;
 use sim::Scenario;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -93,7 +93,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-async fn with_cloud(plane: &ControlPlane, scenario: Option<PathBuf>) -> anyhow::Result<Cloud> {
+async fn with_cloud(plane: &ControlPlane, scenario: Option<PathBuf>) -> anyhow::Result<Stage> {
     let text = match &scenario {
         None => SCENARIO.to_owned(),
         Some(path) => {
@@ -101,13 +101,11 @@ async fn with_cloud(plane: &ControlPlane, scenario: Option<PathBuf>) -> anyhow::
         }
     };
     let scenario = Scenario::from_yaml(&text)?;
-    let random = Randomness::seeded(scenario.seed);
-    let cloud = Cloud::start(plane, &scenario.world, &Clock::system(), &random).await?;
-    cloud.write_secret(plane).await?;
+    let stage = Stage::set(plane, scenario.world, scenario.seed).await?;
     for object in &scenario.manifests {
         plane.apply(&object.to_string()).await?;
     }
     println!("The simulated cloud, with its Secret and the NodeGroups of a scenario:");
-    println!("  {}", cloud.url);
-    Ok(cloud)
+    println!("  {}", stage.cloud_url);
+    Ok(stage)
 }

@@ -70,6 +70,21 @@ impl Process {
         }
     }
 
+    /// Asks it to end, as a kubelet asks a container.
+    pub(crate) fn terminate(&self) -> Result<(), ControlPlaneError> {
+        let asked = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.id().to_string())
+            .status();
+        match asked {
+            Ok(_) => Ok(()),
+            Err(source) => Err(ControlPlaneError::Spawn {
+                what: "kill".into(),
+                source,
+            }),
+        }
+    }
+
     /// How it ended, where it did.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, ControlPlaneError> {
         self.child

@@ -7,10 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use e2e::{Cloud, ControlPlane, Settings};
+use e2e::{ControlPlane, Settings, Stage};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, api::ListParams};
-use runtime::{Clock, Randomness};
 use sim::{StaticNode, WorldConfig};
 
 use crate::{deployment, until};
@@ -26,10 +25,7 @@ async fn real_components_run_pods_on_simulated_nodes() {
         }],
         ..WorldConfig::default()
     };
-    let cloud = Cloud::start(&plane, &config, &Clock::system(), &Randomness::seeded(1))
-        .await
-        .unwrap();
-    cloud.write_secret(&plane).await.unwrap();
+    let _stage = Stage::set(&plane, config, 1).await.unwrap();
     plane
         .apply(&deployment("web", 3).to_string())
         .await

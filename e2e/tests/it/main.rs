@@ -4,6 +4,7 @@
 mod cloud;
 mod control_plane;
 mod definitions;
+mod suite;
 
 use std::time::Duration;
 
