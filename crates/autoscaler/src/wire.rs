@@ -162,7 +162,7 @@ impl Replica {
         let follower = Follower {
             client: client.clone(),
             clock: clock.clone(),
-            provider,
+            provider: Arc::clone(&provider),
             events: events.clone(),
             defaults,
             args: args.clone(),
@@ -202,6 +202,7 @@ impl Replica {
         let loops = Loops {
             context,
             client,
+            provider: Arc::clone(&provider) as Arc<dyn cloud::CloudProvider>,
             cloud,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -309,6 +310,7 @@ fn until(
 struct Loops {
     context: Context,
     client: Client,
+    provider: Arc<dyn cloud::CloudProvider>,
     cloud: CloudState,
     clock: Clock,
     metrics: Metrics,
@@ -340,6 +342,7 @@ impl Loops {
             };
             let effects = Effects::new(
                 self.client.clone(),
+                Arc::clone(&self.provider),
                 self.cloud.clone(),
                 guard,
                 self.clock.clone(),

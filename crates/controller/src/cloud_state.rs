@@ -112,10 +112,10 @@ impl CloudState {
         }
     }
 
-    /// The provider behind it.
+    /// What the cloud can do.
     #[must_use]
-    pub fn provider(&self) -> &Arc<dyn CloudProvider> {
-        &self.provider
+    pub fn capabilities(&self) -> cloud::Capabilities {
+        self.provider.capabilities()
     }
 
     /// Changes whenever an observation or a catalogue arrived.

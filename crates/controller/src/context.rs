@@ -66,7 +66,7 @@ pub struct Context {
     /// The cloud.
     pub cloud: CloudState,
     /// Reads that must be fresh.
-    pub client: Client,
+    client: Client,
     /// Time.
     pub clock: Clock,
     /// Randomness.

@@ -7,10 +7,13 @@
 
 mod error;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use api::{NodeGroup, VPSieNode};
-use cloud::{Call, CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, Permit, PoolRequest};
+use cloud::{
+    Call, CloudProvider, CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, Permit,
+    PoolRequest,
+};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource,
@@ -66,6 +69,7 @@ struct Action<'a> {
 #[derive(Clone)]
 pub struct Effects {
     client: Client,
+    provider: Arc<dyn CloudProvider>,
     cloud: CloudState,
     guard: LeaderGuard,
     clock: Clock,
@@ -83,6 +87,7 @@ impl Effects {
     #[must_use]
     pub const fn new(
         client: Client,
+        provider: Arc<dyn CloudProvider>,
         cloud: CloudState,
         guard: LeaderGuard,
         clock: Clock,
@@ -90,6 +95,7 @@ impl Effects {
     ) -> Self {
         Self {
             client,
+            provider,
             cloud,
             guard,
             clock,
@@ -360,7 +366,7 @@ impl Effects {
             epoch = self.epoch(),
             "scaling action"
         );
-        Ok(self.cloud.provider().ensure_pool(&call, request).await?)
+        Ok(self.provider.ensure_pool(&call, request).await?)
     }
 
     /// Buys one machine: exactly one creating request. The intent is durable already.
@@ -383,7 +389,7 @@ impl Effects {
             epoch = self.epoch(),
             "scaling action"
         );
-        Ok(self.cloud.provider().create(&call, intent).await)
+        Ok(self.provider.create(&call, intent).await)
     }
 
     /// Deletes one machine, by identity, with the proof that it may go.
@@ -406,7 +412,7 @@ impl Effects {
             epoch = self.epoch(),
             "scaling action"
         );
-        Ok(self.cloud.provider().delete(&call, target).await)
+        Ok(self.provider.delete(&call, target).await)
     }
 }
 

@@ -54,8 +54,7 @@ impl LeaderGuard {
     }
 
     /// A guard that is always valid, for a process without leader election.
-    #[must_use]
-    pub fn always(clock: Clock) -> Self {
+    fn always(clock: Clock) -> Self {
         Self::new(0, clock, Duration::MAX)
     }
 

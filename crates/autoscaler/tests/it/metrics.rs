@@ -215,8 +215,8 @@ fn a_write_that_is_refused_for_want_of_leadership_is_counted() {
             random.fork("provider"),
             Arc::new(vpsie::Silent),
         );
-        let cloud = CloudState::new(provider, clock.clone(), random, Pace::default());
-        let effects = Effects::new(client, cloud, guard, clock, metrics.clone());
+        let cloud = CloudState::new(provider.clone(), clock.clone(), random, Pace::default());
+        let effects = Effects::new(client, provider, cloud, guard, clock, metrics.clone());
         campaign.stop();
         campaign.join().await;
         let node = NodeName::new("n");

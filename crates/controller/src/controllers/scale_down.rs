@@ -239,7 +239,7 @@ pub fn input(ctx: &Context) -> Input {
         now: ctx.clock.now(),
         groups: BTreeMap::new(),
         candidates: Vec::new(),
-        targeted_delete: ctx.cloud.provider().capabilities().targeted_delete,
+        targeted_delete: ctx.cloud.capabilities().targeted_delete,
     };
     let objects = ctx.state.vpsie_nodes();
     for group in &managed {
