@@ -25,6 +25,28 @@ fn a_create_that_never_arrived_is_asked_for_again() {
     ends_right(102, Fault::ResetBeforeCommit);
 }
 
+/// Each is doubtful until the quarantine is over; proven to have had no effect, none is in the way
+/// of another.
+#[test]
+fn creates_of_one_pool_that_never_arrived_do_not_wait_for_each_other() {
+    virtually(|| async {
+        let harness = Harness::new(118).await;
+        harness.world.cloud.faults().add(Rule {
+            times: Some(4),
+            ..Rule::on(Route::AddWorker, Fault::ResetBeforeCommit)
+        });
+        harness.group("general", 0, 6, json!({})).await;
+        let replica = harness.start();
+        harness.deployment("web", 8, "800m", None).await;
+        // Five minutes of quarantine and the boot; the deadline of a purchase is ten.
+        harness.minutes(7).await;
+        assert_eq!(harness.bought(), 4, "{}", harness.picture());
+        harness.wait(15, "all pods run", all_running(8)).await;
+        assert_eq!((harness.bought(), harness.paid()), (4, 4));
+        replica.stop().await;
+    });
+}
+
 #[test]
 fn a_machine_that_never_joins_is_replaced_and_removed() {
     ends_right(103, Fault::NeverJoins);

@@ -1,12 +1,18 @@
 //! Gathering what one step may look at: the index, the latest observation of the cloud, and, for
 //! steps that destroy something, reads made for them alone.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use api::VPSieNode;
 use cloud::{NodeFacts, NodeMatch, Scope, Windows, match_node};
 use jiff::Timestamp;
-use model::{Hostname, Instance, InstancePhase, NodeName, OperationId, Pod, PodRole, Role};
+use model::{
+    Hostname, Instance, InstancePhase, NodeName, OperationId, Pod, PodRole, Resolution, Role,
+};
 use planner::{
     lifecycle::{
         CloudView, Cordon, CreateView, CreationState, MachineView, NodeState, NodeView,
@@ -73,17 +79,31 @@ fn create_view(
         _ => None,
     };
     let blocked = pool.as_ref().is_some_and(|pool| {
-        ctx.state.vpsie_nodes().iter().any(|other| {
-            if other.metadata.uid == object.metadata.uid {
-                return false;
-            }
-            let other = record::read(other);
-            // Once its time is over, what appears is told apart by that.
-            other.awaits_a_machine(ctx.clock.now(), ctx.options.lifecycle.settle)
-                && other.creation.is_some_and(|creation| {
-                    creation.pool == pool.id && creation.state == CreationState::Unknown
-                })
-        })
+        let objects = ctx.state.vpsie_nodes();
+        let doubtful: Vec<_> = objects
+            .iter()
+            .filter(|other| other.metadata.uid != object.metadata.uid)
+            .filter(|other| {
+                let other = record::read(other);
+                // Once its time is over, what appears is told apart by that.
+                other.awaits_a_machine(ctx.clock.now(), ctx.options.lifecycle.settle)
+                    && other.creation.is_some_and(|creation| {
+                        creation.pool == pool.id && creation.state == CreationState::Unknown
+                    })
+            })
+            .collect();
+        if doubtful.is_empty() {
+            return false;
+        }
+        // A request proven to have had no effect is in nobody's way: else two of them, as a leader
+        // leaves them that dies at the wrong moment, would wait for each other.
+        let resolutions = match (scope, &latest) {
+            (Some(scope), Some(latest)) => resolutions(ctx, scope, latest),
+            _ => BTreeMap::new(),
+        };
+        doubtful
+            .iter()
+            .any(|other| resolutions.get(&operation(other)) != Some(&Resolution::ProvenAbsent))
     });
     let waiting_until = before
         .creation
@@ -115,31 +135,7 @@ fn cloud_view(ctx: &Context, object: &VPSieNode, before: &Record, scope: &Scope)
     };
     let resolution = before
         .has_open_request()
-        .then(|| {
-            let objects = ctx.state.vpsie_nodes();
-            let shape = |object: &VPSieNode| {
-                let offering = ctx
-                    .group(&record::group_key(object))?
-                    .offering(&object.spec.instance_type)?
-                    .clone();
-                Some((offering.cpus, offering.memory_mib))
-            };
-            let operations = record::open_operations(&objects, scope, &ctx.defaults(), shape);
-            let owned = record::owned_instances(&objects);
-            let id = OperationId::new(object.metadata.uid.as_deref().unwrap_or_default());
-            cloud::resolve(
-                &operations,
-                &owned,
-                &latest,
-                ctx.clock.now(),
-                &Windows {
-                    quarantine: ctx.options.lifecycle.quarantine,
-                    settle: ctx.options.lifecycle.settle,
-                    watched_since: ctx.since,
-                },
-            )
-            .remove(&id)
-        })
+        .then(|| resolutions(ctx, scope, &latest).remove(&operation(object)))
         .flatten();
     let machine = match &before.machine {
         None => MachineView::NotBound,
@@ -159,6 +155,40 @@ fn cloud_view(ctx: &Context, object: &VPSieNode, before: &Record, scope: &Scope)
         resolution,
         machine,
     }
+}
+
+/// What is known of the open requests of one scope.
+fn resolutions(
+    ctx: &Context,
+    scope: &Scope,
+    latest: &model::Observation,
+) -> BTreeMap<OperationId, Resolution> {
+    let objects = ctx.state.vpsie_nodes();
+    let shape = |object: &VPSieNode| {
+        let offering = ctx
+            .group(&record::group_key(object))?
+            .offering(&object.spec.instance_type)?
+            .clone();
+        Some((offering.cpus, offering.memory_mib))
+    };
+    let operations = record::open_operations(&objects, scope, &ctx.defaults(), shape);
+    let owned = record::owned_instances(&objects);
+    cloud::resolve(
+        &operations,
+        &owned,
+        latest,
+        ctx.clock.now(),
+        &Windows {
+            quarantine: ctx.options.lifecycle.quarantine,
+            settle: ctx.options.lifecycle.settle,
+            watched_since: ctx.since,
+        },
+    )
+}
+
+/// The request of an object, as it is told apart from others.
+fn operation(object: &VPSieNode) -> OperationId {
+    OperationId::new(object.metadata.uid.as_deref().unwrap_or_default())
 }
 
 /// The Node of the record: the one it joined as, else the one that matches its machine.
