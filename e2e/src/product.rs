@@ -63,9 +63,24 @@ impl Product {
         binary: &Path,
         flags: &[String],
     ) -> Result<Self, ControlPlaneError> {
-        let kubeconfig = plane
+        let kubeconfig = Self::kubeconfig(plane).await?;
+        Self::start_as(plane, binary, &kubeconfig, flags)
+    }
+
+    /// Its way to the API server, with a token that outlives every restart of both.
+    pub async fn kubeconfig(plane: &ControlPlane) -> Result<PathBuf, ControlPlaneError> {
+        plane
             .service_account_kubeconfig("kube-system", "vpsie-autoscaler")
-            .await?;
+            .await
+    }
+
+    /// Starts `run` with a kubeconfig that is there already: whether or not the API server answers.
+    pub fn start_as(
+        plane: &ControlPlane,
+        binary: &Path,
+        kubeconfig: &Path,
+        flags: &[String],
+    ) -> Result<Self, ControlPlaneError> {
         let mut arguments = vec![
             "run".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),

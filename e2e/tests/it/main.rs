@@ -4,7 +4,12 @@
 mod cloud;
 mod control_plane;
 mod definitions;
+mod ground;
+mod kills;
+mod latency;
+mod outages;
 mod suite;
+mod upgrade;
 
 use std::time::Duration;
 
