@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     error::{ApiError, ApiResult},
+    event_view,
     fields::{FieldSet, Step, compare, item_steps, print_path},
     lists::{atomic_map, list_kind},
     object::{at, map_mut, meta_mut},
@@ -50,9 +51,6 @@ impl Entry {
         }
         if self.operation == "Update" {
             text = format!("{text} using {}", self.api_version);
-            if !self.time.is_empty() {
-                text = format!("{text} at {}", self.time);
-            }
         }
         text
     }
@@ -88,10 +86,12 @@ fn write_entries(object: &mut Value, mut entries: Vec<Entry>) {
                 "manager": entry.manager,
                 "operation": entry.operation,
                 "apiVersion": entry.api_version,
-                "time": entry.time,
                 "fieldsType": "FieldsV1",
                 "fieldsV1": entry.set.to_value(),
             });
+            if !entry.time.is_empty() {
+                value["time"] = json!(entry.time);
+            }
             if !entry.subresource.is_empty() {
                 value["subresource"] = json!(entry.subresource);
             }
@@ -103,6 +103,21 @@ fn write_entries(object: &mut Value, mut entries: Vec<Entry>) {
         meta.remove("managedFields");
     } else {
         meta.insert("managedFields".to_owned(), Value::Array(list));
+    }
+}
+
+/// Takes out of an event what is there only because it always is.
+fn without_empty(event: &mut Value) {
+    let map = map_mut(event);
+    for field in event_view::ALWAYS {
+        let empty = match map.get(*field) {
+            Some(Value::String(text)) => text.is_empty(),
+            Some(Value::Object(inner)) => inner.is_empty(),
+            other => other.is_none_or(Value::is_null),
+        };
+        if empty {
+            map.remove(*field);
+        }
     }
 }
 
@@ -122,8 +137,28 @@ pub(crate) fn track_update(
         Some(old) if !reset => entries(old),
         _ => Vec::new(),
     };
+    // Nobody's fields are tracked until somebody applies: so it is after a create that owned
+    // nothing, and after a reset.
+    if old.is_some() && managers.is_empty() {
+        meta_mut(new).remove("managedFields");
+        return;
+    }
     let empty = json!({});
-    let difference = compare(kind, old.unwrap_or(&empty), new);
+    let difference = if event_view::is_view(kind) {
+        // Fields are called as the writer calls them.
+        let form = |object: &Value| {
+            let mut object = object.clone();
+            without_empty(&mut object);
+            event_view::from_core(object)
+        };
+        compare(kind, &form(old.unwrap_or(&empty)), &form(new))
+    } else if kind.builtin && kind.kind == "Event" {
+        let mut plain = new.clone();
+        without_empty(&mut plain);
+        compare(kind, old.unwrap_or(&empty), &plain)
+    } else {
+        compare(kind, old.unwrap_or(&empty), new)
+    };
     let mut gone = difference.removed.clone();
     gone.unite(&difference.changed);
     let api_version = kind.api_version();
@@ -164,6 +199,19 @@ pub(crate) fn apply(
     let empty = json!({"apiVersion": kind.api_version(), "kind": kind.kind});
     let base = live.unwrap_or(&empty);
     let mut managers = live.map(entries).unwrap_or_default();
+    if let Some(live) = live
+        && managers.is_empty()
+    {
+        // What was there before the first apply belongs to whoever wrote it.
+        managers.push(Entry {
+            manager: "before-first-apply".to_owned(),
+            operation: "Update".to_owned(),
+            api_version: kind.api_version(),
+            subresource: String::new(),
+            time: writer.time.to_owned(),
+            set: compare(kind, &empty, live).changed,
+        });
+    }
     let new_set = FieldSet::of_applied(kind, applied);
     let api_version = kind.api_version();
     let own = managers

@@ -24,7 +24,8 @@ pub(crate) fn fill(kind: &KindInfo, object: &mut Value) {
         ("", "Pod") => {
             if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
                 pod_spec(map_mut(spec));
-                pod_tolerations(map_mut(spec));
+                set_default(map_mut(spec), "enableServiceLinks", json!(true));
+                host_ports(map_mut(spec));
             }
         }
         ("apps", "Deployment") if spec(object).is_some() => deployment(object),
@@ -93,13 +94,6 @@ pub(crate) fn fill(kind: &KindInfo, object: &mut Value) {
         }
         ("", "Secret") => set_default(map_mut(object), "type", json!("Opaque")),
         ("", "Node") => node(object),
-        // Finalizing empties the list; filling it again would keep the namespace for ever.
-        ("", "Namespace") if !crate::object::is_deleting(object) => {
-            let map = map_mut(object);
-            set_default(map, "status", json!({"phase": "Active"}));
-            let spec = crate::object::child_mut(map, "spec");
-            set_default(spec, "finalizers", json!(["kubernetes"]));
-        }
         ("storage.k8s.io", "StorageClass") => {
             let map = map_mut(object);
             set_default(map, "reclaimPolicy", json!("Delete"));
@@ -113,6 +107,7 @@ pub(crate) fn fill(kind: &KindInfo, object: &mut Value) {
             );
             set_default(map_mut(object), "status", json!({"phase": "Pending"}));
         }
+        ("coordination.k8s.io", "Lease") => set_default(map_mut(object), "spec", json!({})),
         ("scheduling.k8s.io", "PriorityClass") => {
             set_default(
                 map_mut(object),
@@ -126,10 +121,34 @@ pub(crate) fn fill(kind: &KindInfo, object: &mut Value) {
 
 fn node(object: &mut Value) {
     let map = map_mut(object);
-    set_default(map, "spec", json!({}));
+    if let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut)
+        && let Some(range) = spec.get("podCIDR").cloned()
+    {
+        set_default(spec, "podCIDRs", json!([range]));
+    }
     let status = crate::object::child_mut(map, "status");
     if let Some(capacity) = status.get("capacity").cloned() {
         set_default(status, "allocatable", capacity);
+    }
+    set_default(
+        status,
+        "daemonEndpoints",
+        json!({"kubeletEndpoint": {"Port": 0}}),
+    );
+    let info = crate::object::child_mut(status, "nodeInfo");
+    for field in [
+        "architecture",
+        "bootID",
+        "containerRuntimeVersion",
+        "kernelVersion",
+        "kubeProxyVersion",
+        "kubeletVersion",
+        "machineID",
+        "operatingSystem",
+        "osImage",
+        "systemUUID",
+    ] {
+        set_default(info, field, json!(""));
     }
 }
 
@@ -189,8 +208,27 @@ fn pod_spec(spec: &mut Map<String, Value>) {
                 set_default(map_mut(source), "defaultMode", json!(420));
             }
         }
+        if let Some(projected) = volume.get_mut("projected").filter(|it| it.is_object()) {
+            set_default(map_mut(projected), "defaultMode", json!(420));
+        }
         if let Some(path) = volume.get_mut("hostPath").filter(|path| path.is_object()) {
             set_default(map_mut(path), "type", json!(""));
+        }
+    }
+}
+
+/// On the host's network every port is the host's.
+fn host_ports(spec: &mut Map<String, Value>) {
+    if spec.get("hostNetwork") != Some(&json!(true)) {
+        return;
+    }
+    let containers = spec.get_mut("containers").and_then(Value::as_array_mut);
+    for container in containers.into_iter().flatten() {
+        let ports = container.get_mut("ports").and_then(Value::as_array_mut);
+        for port in ports.into_iter().flatten() {
+            if let Some(number) = port.get("containerPort").cloned() {
+                set_default(map_mut(port), "hostPort", number);
+            }
         }
     }
 }
@@ -218,6 +256,34 @@ fn container(container: &mut Map<String, Value>) {
         .flatten()
     {
         set_default(map_mut(port), "protocol", json!("TCP"));
+    }
+    for variable in container
+        .get_mut("env")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(field) = variable.pointer_mut("/valueFrom/fieldRef") {
+            set_default(map_mut(field), "apiVersion", json!("v1"));
+        }
+    }
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        let Some(probe) = container.get_mut(name).filter(|probe| probe.is_object()) else {
+            continue;
+        };
+        let probe = map_mut(probe);
+        for (field, number) in [
+            ("failureThreshold", 3),
+            ("periodSeconds", 10),
+            ("successThreshold", 1),
+            ("timeoutSeconds", 1),
+        ] {
+            set_default(probe, field, json!(number));
+        }
+        if let Some(http) = probe.get_mut("httpGet").filter(|http| http.is_object()) {
+            set_default(map_mut(http), "path", json!("/"));
+            set_default(map_mut(http), "scheme", json!("HTTP"));
+        }
     }
     let resources = crate::object::child_mut(container, "resources");
     if let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() {
@@ -251,21 +317,75 @@ fn pod_tolerations(spec: &mut Map<String, Value>) {
     }
 }
 
-/// Fields that only a create fills: phase, QoS class, priority.
-pub(crate) fn on_create(kind: &KindInfo, object: &mut Value) {
-    if kind.group.is_empty() && kind.kind == "Pod" {
-        let qos = qos_class(object);
-        if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
-            let spec = map_mut(spec);
-            set_default(spec, "priority", json!(0));
-            set_default(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
-            set_default(spec, "enableServiceLinks", json!(true));
+/// What a create adds after ownership was decided: strategies and admission do it, so that nobody
+/// owns it.
+pub(crate) fn on_create(kind: &KindInfo, object: &mut Value, time: &str) {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => {
+            let qos = qos_class(object);
+            if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
+                let spec = map_mut(spec);
+                set_default(spec, "priority", json!(0));
+                set_default(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+                pod_tolerations(spec);
+            }
+            let gated = object["spec"]["schedulingGates"]
+                .as_array()
+                .is_some_and(|gates| !gates.is_empty());
+            let map = map_mut(object);
+            let mut status = json!({"phase": "Pending", "qosClass": qos});
+            if gated {
+                status["conditions"] = json!([{
+                    "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                    "lastProbeTime": null, "lastTransitionTime": time,
+                }]);
+            }
+            map.insert("status".to_owned(), status);
         }
-        let map = map_mut(object);
-        map.insert(
-            "status".to_owned(),
-            json!({"phase": "Pending", "qosClass": qos}),
-        );
+        ("", "Namespace") => {
+            let map = map_mut(object);
+            map.insert("status".to_owned(), json!({"phase": "Active"}));
+            let spec = crate::object::child_mut(map, "spec");
+            spec.insert("finalizers".to_owned(), json!(["kubernetes"]));
+        }
+        // Until its kubelet and the node lifecycle controller say that it is ready.
+        ("", "Node") => {
+            let taint = json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"});
+            let spec = crate::object::child_mut(map_mut(object), "spec");
+            let taints = spec.entry("taints").or_insert_with(|| json!([]));
+            if let Value::Array(taints) = taints
+                && !taints
+                    .iter()
+                    .any(|known| known["key"] == taint["key"] && known["effect"] == taint["effect"])
+            {
+                taints.push(taint);
+            }
+        }
+        ("policy", "PodDisruptionBudget") => {
+            let status = json!({"disruptionsAllowed": 0, "currentHealthy": 0,
+                "desiredHealthy": 0, "expectedPods": 0});
+            map_mut(object).insert("status".to_owned(), status);
+        }
+        ("apps", "Deployment") => {
+            map_mut(object).insert("status".to_owned(), json!({}));
+        }
+        ("apps", "ReplicaSet") => {
+            map_mut(object).insert("status".to_owned(), json!({"replicas": 0}));
+        }
+        ("apps", "StatefulSet") => {
+            let status = json!({"replicas": 0, "availableReplicas": 0});
+            map_mut(object).insert("status".to_owned(), status);
+        }
+        ("apps", "DaemonSet") => {
+            let status = json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0,
+                "numberMisscheduled": 0, "numberReady": 0});
+            map_mut(object).insert("status".to_owned(), status);
+        }
+        ("batch", "Job") => {
+            map_mut(object).insert("status".to_owned(), json!({}));
+        }
+        _ => {}
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn kinds(definition: &Value) -> Result<Vec<KindInfo>, Vec<Cause>> {
         let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
         let schema = match &document {
             None => {
-                causes.push(Cause::required(path, "schemas are required"));
+                causes.push(Cause::required(path, ""));
                 None
             }
             Some(document) => match Schema::compile(document) {

@@ -74,7 +74,7 @@ pub(crate) fn json_answer(code: u16, body: &Value) -> Response<Bytes> {
 }
 
 pub(crate) fn missing() -> Response<Bytes> {
-    json_answer(404, &ApiError::no_such_resource().to_status())
+    answer(404, "text/plain; charset=utf-8", "404 page not found\n")
 }
 
 fn version() -> Value {
@@ -193,7 +193,14 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Response<Bytes>
         .filter(|kind: &&KindInfo| kind.group == group && kind.version == version)
         .collect();
     let Some(first) = kinds.first() else {
-        return missing();
+        let known = registry
+            .iter()
+            .any(|kind| kind.builtin && kind.group == group);
+        return if known {
+            json_answer(404, &ApiError::no_such_resource().to_status())
+        } else {
+            missing()
+        };
     };
     let mut list = Vec::new();
     for kind in &kinds {
@@ -221,13 +228,14 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Response<Bytes>
             list.push(entry);
         }
     }
-    json_answer(
-        200,
-        &json!({
-            "kind": "APIResourceList", "apiVersion": "v1",
-            "groupVersion": first.api_version(), "resources": list,
-        }),
-    )
+    let mut body = json!({
+        "kind": "APIResourceList", "groupVersion": first.api_version(), "resources": list,
+    });
+    // The core group answers in a form from before lists had versions.
+    if !group.is_empty() {
+        body["apiVersion"] = json!("v1");
+    }
+    json_answer(200, &body)
 }
 
 /// The first aggregated version that `accept` names before plain JSON.
@@ -288,7 +296,7 @@ fn group_discovery(registry: &Registry, core: bool, form: &str) -> Value {
                     json!({"version": version, "freshness": "Current", "resources": resources})
                 })
                 .collect();
-            let mut metadata = json!({"creationTimestamp": null});
+            let mut metadata = json!({});
             if !group.is_empty() {
                 metadata["name"] = (*group).into();
             }

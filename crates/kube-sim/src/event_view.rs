@@ -43,7 +43,13 @@ pub(crate) fn to_core(object: Value) -> Value {
 }
 
 /// The events.k8s.io form of a stored object.
-pub(crate) fn from_core(object: Value) -> Value {
+pub(crate) fn from_core(mut object: Value) -> Value {
+    // In this form they may be missing.
+    for field in ["reportingComponent", "reportingInstance"] {
+        if object[field] == json!("") {
+            crate::object::map_mut(&mut object).remove(field);
+        }
+    }
     renamed(object, "events.k8s.io/v1", |key| {
         RENAMED
             .iter()
@@ -54,23 +60,82 @@ pub(crate) fn from_core(object: Value) -> Value {
 
 /// What events.k8s.io requires of a new event, on its own form.
 pub(crate) fn check_new(object: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for field in [
-        "eventTime",
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let kind = text("type");
+    let about = object["regarding"]["namespace"]
+        .as_str()
+        .unwrap_or_default();
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    let nowhere = (about.is_empty() && !matches!(namespace, "" | "default")).then(|| {
+        let why = "does not match event.namespace";
+        Cause::invalid("involvedObject.namespace", &json!(""), why)
+    });
+    let odd = || Cause::invalid("type", &json!(""), &format!("has invalid value: {kind}"));
+    // Without a time it is held to little more than an event of the core group.
+    if text("eventTime").is_empty() {
+        let mut causes = vec![Cause::required("eventTime", "")];
+        causes.extend(nowhere);
+        if kind != "Normal" && kind != "Warning" {
+            causes.push(odd());
+        }
+        return causes;
+    }
+    let mut causes: Vec<Cause> = [
         "reportingController",
         "reportingInstance",
         "action",
         "reason",
-    ] {
-        if object[field].as_str().unwrap_or_default().is_empty() {
-            causes.push(Cause::required(field, ""));
-        }
-    }
-    let kind = &object["type"];
+    ]
+    .iter()
+    .filter(|field| text(field).is_empty())
+    .map(|field| Cause::required(*field, ""))
+    .chain(nowhere)
+    .collect();
     if kind != "Normal" && kind != "Warning" {
-        causes.push(Cause::invalid("type", kind, "must be Normal or Warning"));
+        causes.push(odd());
     }
     causes
+}
+
+/// Fields of a stored event that are there, empty as they may be.
+pub(crate) const ALWAYS: &[&str] = &[
+    "eventTime",
+    "firstTimestamp",
+    "lastTimestamp",
+    "reportingComponent",
+    "reportingInstance",
+    "source",
+];
+
+/// Fills those fields.
+pub(crate) fn fill_always(event: &mut Value) {
+    let map = crate::object::map_mut(event);
+    for field in ALWAYS {
+        let empty = match *field {
+            "source" => json!({}),
+            "reportingComponent" | "reportingInstance" => json!(""),
+            _ => Value::Null,
+        };
+        map.entry(*field).or_insert(empty);
+    }
+}
+
+/// What a change through events.k8s.io may not touch: everything but the series.
+pub(crate) fn check_change(new: &Value, old: &Value) -> Vec<Cause> {
+    [
+        "involvedObject",
+        "reason",
+        "message",
+        "type",
+        "eventTime",
+        "action",
+        "reportingComponent",
+        "reportingInstance",
+    ]
+    .iter()
+    .filter(|field| new[**field] != old[**field])
+    .map(|field| Cause::invalid(*field, &new[*field], "field is immutable"))
+    .collect()
 }
 
 #[cfg(test)]

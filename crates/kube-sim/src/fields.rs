@@ -172,6 +172,8 @@ impl FieldSet {
     ) {
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         match value {
+            // A struct that is there without anything in it.
+            Value::Object(map) if containers && map.is_empty() && is_struct(kind, &names) => {}
             Value::Object(map) if !map.is_empty() && !atomic_map(kind, &names) => {
                 if containers && !is_struct(kind, &names) {
                     self.own = true;
@@ -191,7 +193,8 @@ impl FieldSet {
                     self.own = true; // atomic
                     return;
                 }
-                if containers {
+                // A list that is always there, empty as it may be, is nobody's as such.
+                if containers && !(kind.builtin && names.last() == Some(&"containers")) {
                     self.own = true;
                 }
                 for (step, item) in steps {
@@ -212,7 +215,12 @@ fn is_struct(kind: &KindInfo, path: &[&str]) -> bool {
     match path {
         [] | ["metadata"] => true,
         _ if !kind.builtin => false,
-        [.., "spec" | "status" | "template" | "strategy"] | [.., "template", "metadata"] => true,
+        ["source"] => kind.kind == "Event",
+        [
+            ..,
+            "spec" | "status" | "template" | "strategy" | "updateStrategy",
+        ]
+        | [.., "template", "metadata"] => true,
         _ => false,
     }
 }
@@ -301,18 +309,15 @@ fn walk(
             for (key, value) in after {
                 let step = format!("f:{key}");
                 path.push(key.clone());
-                match before.get(key) {
-                    Some(previous) => {
-                        let mut inner = (FieldSet::default(), FieldSet::default());
-                        walk(kind, path, previous, value, &mut inner.0, &mut inner.1);
-                        attach(changed, &step, &inner.0);
-                        attach(removed, &step, &inner.1);
-                    }
-                    None => changed
-                        .children
-                        .entry(step)
-                        .or_default()
-                        .add_value(kind, path, value, true),
+                if let Some(previous) = before.get(key) {
+                    let mut inner = (FieldSet::default(), FieldSet::default());
+                    walk(kind, path, previous, value, &mut inner.0, &mut inner.1);
+                    attach(changed, &step, &inner.0);
+                    attach(removed, &step, &inner.1);
+                } else {
+                    let mut added = FieldSet::default();
+                    added.add_value(kind, path, value, true);
+                    attach(changed, &step, &added);
                 }
                 path.pop();
             }

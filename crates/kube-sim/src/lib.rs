@@ -34,6 +34,7 @@ mod service;
 mod store;
 mod subresource;
 pub mod table;
+mod typed;
 mod validate;
 mod watch;
 mod write;
@@ -186,7 +187,7 @@ impl KubeSim {
             object = event_view::to_core(object);
         }
         if kind.builtin && kind.kind == "Namespace" {
-            defaults::fill(&kind, &mut object);
+            defaults::on_create(&kind, &mut object, &now);
             let labels = object::child_mut(meta_mut(&mut object), "labels");
             labels.insert("kubernetes.io/metadata.name".to_owned(), json!(name));
         }

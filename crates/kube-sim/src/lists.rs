@@ -27,7 +27,7 @@ pub(crate) fn strategy(kind: &KindInfo, path: &[&str]) -> Strategy {
     use Strategy::{MergeBy, Replace, Unite};
     let (parent, last) = last_two(path);
     match (parent, last) {
-        ("metadata", "finalizers") => Unite,
+        ("metadata", "finalizers") | ("spec", "podCIDRs") => Unite,
         ("metadata", "ownerReferences") => MergeBy("uid"),
         (_, "conditions") if kind.kind != "CustomResourceDefinition" => MergeBy("type"),
         (
@@ -92,6 +92,9 @@ pub(crate) fn list_kind(kind: &KindInfo, path: &[&str]) -> ListKind {
 
 /// True when the map at a path is owned and replaced as a whole in server-side apply.
 pub(crate) fn atomic_map(kind: &KindInfo, path: &[&str]) -> bool {
+    if path == ["metadata", "ownerReferences"] {
+        return true;
+    }
     if let Some(schema) = &kind.schema {
         return path.first() != Some(&"metadata") && schema.map_is_atomic(path);
     }
@@ -109,10 +112,12 @@ pub(crate) fn atomic_map(kind: &KindInfo, path: &[&str]) -> bool {
             | "fieldRef"
             | "resourceFieldRef"
             | "involvedObject"
+            | "regarding"
             | "claimRef"
             | "targetRef"
             | "roleRef"
             | "nodeSelectorTerms"
+            | "requiredDuringSchedulingIgnoredDuringExecution"
     ) && path.first() != Some(&"metadata")
 }
 

@@ -3,6 +3,7 @@
 
 mod strategic;
 
+use json_patch::{AddOperation, PatchOperation};
 use serde_json::Value;
 
 use crate::{
@@ -27,9 +28,11 @@ impl PatchType {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic),
             "application/apply-patch+yaml" | "application/apply-patch+json" => Ok(Self::Apply),
-            other => Err(ApiError::unsupported_media(format!(
-                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml (got {other:?})"
-            ))),
+            _ => {
+                let mut refused = ApiError::unsupported_media("415: Unsupported Media Type");
+                refused.details = serde_json::json!({});
+                Err(refused)
+            }
         }
     }
 }
@@ -42,25 +45,22 @@ pub(crate) fn apply(
     body: &[u8],
 ) -> ApiResult<Value> {
     let parse = |body: &[u8]| -> ApiResult<Value> {
-        serde_json::from_slice(body)
-            .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
+        serde_json::from_slice(body).map_err(|error| undecodable(&error))
     };
     match patch_type {
         PatchType::Json => {
-            let patch: json_patch::Patch = serde_json::from_slice(body)
-                .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+            let steps = parse(body)?;
+            if !steps.is_array() {
+                let why = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+                return Err(ApiError::bad_request(why));
+            }
+            let patch: json_patch::Patch =
+                serde_json::from_value(steps).map_err(|_| unworkable())?;
             let mut object = live.clone();
-            json_patch::patch(&mut object, &patch).map_err(|error| {
-                let mut refused = ApiError::new(
-                    422,
-                    "Invalid",
-                    format!(
-                        "the server rejected our request due to an error in our request: {error}"
-                    ),
-                );
-                refused.details = serde_json::json!({});
-                refused
-            })?;
+            for operation in &patch.0 {
+                let operation = [replacing(&object, operation)];
+                json_patch::patch(&mut object, &operation).map_err(|_| unworkable())?;
+            }
             Ok(object)
         }
         PatchType::Merge => {
@@ -82,12 +82,51 @@ pub(crate) fn apply(
     }
 }
 
+fn undecodable(error: &serde_json::Error) -> ApiError {
+    if error.is_eof() {
+        ApiError::bad_request("error decoding patch: unexpected end of JSON input")
+    } else {
+        ApiError::bad_request(format!("error decoding patch: {error}"))
+    }
+}
+
+/// 422 of a JSON patch that does not fit its object.
+fn unworkable() -> ApiError {
+    let mut refused = ApiError::new(
+        422,
+        "Invalid",
+        "the server rejected our request due to an error in our request",
+    );
+    refused.details = serde_json::json!({});
+    refused
+}
+
+/// The API server's library takes the replacing of a member that is not there for an adding.
+fn replacing(object: &Value, operation: &PatchOperation) -> PatchOperation {
+    match operation {
+        PatchOperation::Replace(replace)
+            if object.pointer(replace.path.as_str()).is_none()
+                && parent(object, replace.path.as_str()).is_some_and(Value::is_object) =>
+        {
+            PatchOperation::Add(AddOperation {
+                path: replace.path.clone(),
+                value: replace.value.clone(),
+            })
+        }
+        other => other.clone(),
+    }
+}
+
+fn parent<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    object.pointer(path.rsplit_once('/')?.0)
+}
+
 fn require_map(patch: Value) -> ApiResult<Value> {
     if patch.is_object() {
         Ok(patch)
     } else {
         Err(ApiError::bad_request(
-            "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}",
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
         ))
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     error::{ApiError, ApiResult},
     event_view,
-    object::set_at,
+    object::{map_mut, set_at},
     registry::KindInfo,
     store::Stored,
     table::{Include, table},
@@ -82,9 +82,11 @@ impl Form {
         let mut error = ApiError::new(
             406,
             "NotAcceptable",
-            "only the following media types are accepted: application/json",
+            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
         );
-        error.details = json!({});
+        if !accept.contains("as=") {
+            error.details = json!({});
+        }
         Err(error)
     }
 
@@ -97,7 +99,12 @@ impl Form {
         match self {
             Self::Object => object,
             Self::Metadata => partial(&object),
-            Self::Table(include) => table(kind, &[&object], now, include, columns),
+            Self::Table(include) => {
+                let mut table = table(kind, &[&object], now, include, columns);
+                let version = object["metadata"]["resourceVersion"].clone();
+                table["metadata"] = json!({"resourceVersion": version});
+                table
+            }
         }
     }
 
@@ -122,7 +129,16 @@ impl Form {
                     if index > 0 {
                         body.push(b',');
                     }
-                    body.extend_from_slice(&view_bytes(kind, item));
+                    if kind.builtin {
+                        // Items of typed lists do not repeat what the list says.
+                        let mut object = view(kind, item);
+                        let map = map_mut(&mut object);
+                        map.remove("apiVersion");
+                        map.remove("kind");
+                        body.extend_from_slice(object.to_string().as_bytes());
+                    } else {
+                        body.extend_from_slice(&view_bytes(kind, item));
+                    }
                 }
                 body.extend_from_slice(b"]}");
                 Bytes::from(body)

@@ -70,7 +70,8 @@ impl RequestInfo {
                 .get("watch")
                 .is_some_and(|flag| flag != "false" && flag != "0");
         info.verb = match (method.as_str(), info.name.is_empty()) {
-            ("GET" | "HEAD", _) if watching => "watch",
+            // Only lists are watched; of one object the flag is ignored.
+            ("GET" | "HEAD", nameless) if watching && (nameless || legacy_watch) => "watch",
             ("GET" | "HEAD", true) => "list",
             ("GET" | "HEAD", false) => "get",
             ("POST", _) => "create",

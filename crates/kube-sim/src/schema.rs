@@ -106,7 +106,7 @@ impl Schema {
             errors.push(Cause::new(
                 "FieldValueInvalid",
                 "<nil>",
-                "Invalid value: \"null\": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+                "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
             ));
             return errors;
         }

@@ -30,6 +30,11 @@ impl LabelSelector {
         let bad =
             |why: String| ApiError::bad_request(format!("unable to parse requirement: {why}"));
         let mut requirements = Vec::new();
+        if text.trim_end().ends_with(',') {
+            return Err(ApiError::bad_request(
+                "found '', expected: identifier after ','",
+            ));
+        }
         for part in split_outside_parentheses(text) {
             let part = part.trim();
             if part.is_empty() {
@@ -91,7 +96,7 @@ impl LabelSelector {
         for (operator, greater) in [('>', true), ('<', false)] {
             if let Some((key, value)) = part.split_once(operator) {
                 let bound = value.trim().parse().map_err(|_| {
-                    format!("for 'Gt', 'Lt' operators, the value must be an integer: {value:?}")
+                    format!("values[0]: Invalid value: {:?}: for 'Gt', 'Lt' operators, the value must be an integer", value.trim())
                 })?;
                 let key = label(key)?;
                 return Ok(if greater {
@@ -100,6 +105,9 @@ impl LabelSelector {
                     Requirement::Less(key, bound)
                 });
             }
+        }
+        if let [_, "in" | "notin", found] = part.split_whitespace().collect::<Vec<_>>()[..] {
+            return Err(format!("found '{found}' expected: '('"));
         }
         Ok(Requirement::Exists(label(part)?))
     }
@@ -234,10 +242,15 @@ impl FieldSelector {
                 ("metadata.namespace", _) if kind.namespaced || kind.builtin => Field::Namespace,
                 (_, Some(index)) => Field::Indexed(index),
                 _ => {
-                    return Err(ApiError::bad_request(format!(
-                        "Unable to find \"{}/{}, Resource={}\" that match label selector \"\", field selector {text:?}: field label not supported: {path}",
-                        kind.group, kind.version, kind.plural
-                    )));
+                    return Err(ApiError::bad_request(
+                        if kind.builtin && kind.selectable_fields.is_empty() {
+                            format!(
+                                "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                            )
+                        } else {
+                            format!("field label not supported: {path}")
+                        },
+                    ));
                 }
             };
             requirements.push((field, equal, value.trim().replace('\\', "")));

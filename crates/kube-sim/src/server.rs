@@ -17,7 +17,7 @@ use crate::{
     apply::{self, Writer},
     body::SimBody,
     collect::Collector,
-    error::{ApiError, ApiResult},
+    error::{ApiError, ApiResult, Cause},
     event_view,
     faults::{Faults, Verdict},
     journal::{Journal, RequestRecord},
@@ -28,7 +28,7 @@ use crate::{
     request::RequestInfo,
     selector::{FieldSelector, LabelSelector},
     store::{Selection, Store},
-    subresource,
+    subresource, typed,
     watch::{Start, Watch},
     write::{self, DeleteOptions, Ownership, WriteContext, Written},
 };
@@ -140,13 +140,26 @@ impl Server {
             }
             Err(error) => {
                 record.code = error.code;
-                error_response(&error)
+                if error == ApiError::no_such_resource() && !self.serves_types_of(&info) {
+                    not_found_page()
+                } else {
+                    error_response(&error)
+                }
             }
         };
         tracing::debug!(actor, verb = info.verb, resource = %info.resource, name = %record.name, code = record.code, "request");
         self.journal.push(record);
         self.start_collecting();
         response
+    }
+
+    /// True when the group is one of Kubernetes' own; where it is not,
+    /// nobody is there to answer with a Status.
+    fn serves_types_of(&self, info: &RequestInfo) -> bool {
+        self.lock()
+            .registry
+            .iter()
+            .any(|kind| kind.builtin && kind.group == info.group)
     }
 
     /// Requests that name no resource: discovery, OpenAPI, version, health.
@@ -186,7 +199,11 @@ impl Server {
             other => kind.subresources.iter().any(|known| known == other),
         };
         if !known {
-            return Err(ApiError::no_such_resource());
+            return Err(if kind.builtin {
+                ApiError::no_such_resource()
+            } else {
+                ApiError::not_found(&kind, &info.name)
+            });
         }
         let served = match sub {
             "" => kind.verbs.iter().any(|verb| verb == info.verb),
@@ -197,10 +214,15 @@ impl Server {
         if !served {
             return Err(ApiError::method_not_allowed());
         }
-        if kind.namespaced
-            && info.namespace.is_empty()
-            && !matches!(info.verb, "list" | "watch" | "deletecollection")
+        if !kind.namespaced && !info.namespace.is_empty() {
+            return Err(ApiError::no_such_resource());
+        }
+        if info.verb == "create" && sub.is_empty() && !info.name.is_empty()
+            || info.verb == "deletecollection" && kind.namespaced && info.namespace.is_empty()
         {
+            return Err(ApiError::method_not_allowed());
+        }
+        if kind.namespaced && info.namespace.is_empty() && !matches!(info.verb, "list" | "watch") {
             return Err(if info.verb == "create" && info.name.is_empty() {
                 ApiError::method_not_allowed()
             } else {
@@ -243,7 +265,7 @@ impl Server {
         request: &Request<Bytes>,
         verdict: &Verdict,
     ) -> ApiResult<Answer> {
-        let body = parse_body(request)?;
+        let body = parse_body("Binding", request)?;
         let info = RequestInfo {
             resource: "pods".to_owned(),
             subresource: "binding".to_owned(),
@@ -260,8 +282,15 @@ impl Server {
         form: Form,
         verdict: &Verdict,
     ) -> ApiResult<Answer> {
+        let asked = parse_version(info.param("resourceVersion")).map_err(|mut error| {
+            error.message = format!("invalid resource version: {}", error.message);
+            error
+        })?;
         let stored = {
             let store = self.lock();
+            if let Some(rv) = asked.filter(|rv| *rv > store.rv) {
+                return Err(ApiError::too_large(rv, store.rv));
+            }
             if verdict.stale > 0 {
                 let rv = store.rv.saturating_sub(verdict.stale);
                 let selection = Selection {
@@ -314,21 +343,41 @@ impl Server {
         let selection = self.selection(info, kind)?;
         let limit = match info.param("limit") {
             "" | "0" => usize::MAX,
-            text => text.parse().map_err(|_| {
-                ApiError::bad_request(format!(
-                    "strconv.ParseInt: parsing {text:?}: invalid syntax"
-                ))
-            })?,
+            text => match text.parse::<i64>() {
+                Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+                Err(_) => {
+                    return Err(ApiError::bad_request(format!(
+                        "strconv.ParseInt: parsing {text:?}: invalid syntax"
+                    )));
+                }
+            },
         };
+        if !info.param("sendInitialEvents").is_empty() {
+            return Err(invalid_options(
+                "ListOptions",
+                &[Cause::forbidden(
+                    "sendInitialEvents",
+                    "sendInitialEvents is forbidden for list",
+                )],
+            ));
+        }
         let store = self.lock();
         let token = match info.param("continue") {
             "" => None,
             text => Some(ContinueToken::decode(text)?),
         };
-        let asked = parse_version(info.param("resourceVersion"))?;
         let matching = info.param("resourceVersionMatch");
         if !matching.is_empty() {
-            check_match(info, asked, token.is_some())?;
+            check_match(info, token.is_some())?;
+        }
+        let asked = parse_version(info.param("resourceVersion")).map_err(|mut error| {
+            error.message = format!("invalid resource version: {}", error.message);
+            error
+        })?;
+        if token.is_some() && asked.is_some_and(|rv| rv > 0) {
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
         let rv = match &token {
             Some(token) if token.rv == 0 => store.rv,
@@ -411,13 +460,26 @@ impl Server {
         verdict: &Verdict,
     ) -> ApiResult<Answer> {
         let selection = self.selection(info, kind)?;
-        let asked = parse_version(info.param("resourceVersion"))?;
+        let asked = parse_version(info.param("resourceVersion"))
+            .map_err(|error| ApiError::new(500, "", error.message))?;
         let send_initial = info.param("sendInitialEvents");
         let bookmarks = info.flag("allowWatchBookmarks") && !verdict.no_bookmarks;
+        if send_initial.is_empty() && !info.param("resourceVersionMatch").is_empty() {
+            return Err(invalid_options(
+                "ListOptions",
+                &[Cause::forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                )],
+            ));
+        }
         if !send_initial.is_empty() && info.param("resourceVersionMatch") != "NotOlderThan" {
             return Err(invalid_options(
-                "resourceVersionMatch",
-                "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                "ListOptions",
+                &[Cause::forbidden(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                )],
             ));
         }
         let start = match (send_initial, asked) {
@@ -430,12 +492,6 @@ impl Server {
             (_, None | Some(0)) => Start::After(self.lock().rv),
             (_, Some(rv)) => Start::After(rv),
         };
-        if let Some(rv) = asked {
-            let current = self.lock().rv;
-            if rv > current {
-                return Err(ApiError::too_large(rv, current));
-            }
-        }
         let timeout = match info.param("timeoutSeconds").parse::<u64>() {
             Ok(seconds) if seconds > 0 => Duration::from_secs(seconds),
             // Kubernetes draws between 30 and 60 minutes.
@@ -474,6 +530,7 @@ impl Server {
         kind: &Arc<KindInfo>,
         request: &Request<Bytes>,
     ) -> ApiResult<Written> {
+        check_options(info, request)?;
         let ctx = WriteContext {
             manager: info.manager(actor),
             subresource: &info.subresource,
@@ -481,23 +538,12 @@ impl Server {
             random: &self.random,
             dry_run: info.dry_run()?,
             lenient: self.faults.lenient(),
-            field_validation: match info.param("fieldValidation") {
-                mode @ ("" | "Ignore" | "Warn" | "Strict") => mode,
-                other => {
-                    return Err(invalid_options(
-                        "fieldValidation",
-                        &format!(
-                            "Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-                        ),
-                    ));
-                }
-            },
         };
         let (namespace, name) = (info.namespace.as_str(), info.name.as_str());
         let mut store = self.lock();
         match (info.verb, info.subresource.as_str()) {
             ("create", "") => {
-                let mut body = incoming(kind, parse_body(request)?)?;
+                let (mut body, warnings) = incoming(kind, info, request, self.faults.lenient())?;
                 if kind.is_review() {
                     body["status"] = json!({"allowed": true});
                     return Ok(Written {
@@ -508,12 +554,17 @@ impl Server {
                     });
                 }
                 if event_view::is_view(kind) {
+                    if meta_str(&body, "namespace").is_empty() {
+                        meta_mut(&mut body).insert("namespace".to_owned(), json!(namespace));
+                    }
                     let causes = event_view::check_new(&event_view::from_core(body.clone()));
                     if !causes.is_empty() {
-                        return Err(ApiError::invalid(kind, meta_str(&body, "name"), &causes));
+                        let kind = store.storage_kind(kind);
+                        return Err(ApiError::invalid(&kind, meta_str(&body, "name"), &causes));
                     }
                 }
                 write::create(&mut store, &ctx, kind, namespace, body, Ownership::Tracked)
+                    .map(|written| written.warning(warnings))
             }
             ("create", "eviction") => subresource::evict(
                 &mut store,
@@ -521,7 +572,7 @@ impl Server {
                 kind,
                 namespace,
                 name,
-                &parse_body(request)?,
+                &write::of_kind("policy/v1", "Eviction", parse_body("Eviction", request)?)?,
             ),
             ("create", "binding") => subresource::bind(
                 &mut store,
@@ -529,11 +580,16 @@ impl Server {
                 kind,
                 namespace,
                 name,
-                &parse_body(request)?,
+                &write::of_kind("v1", "Binding", parse_body("Binding", request)?)?,
             ),
             ("update" | "patch", "scale") => Self::scale(&mut store, &ctx, info, kind, request),
             ("update", _) => {
-                let body = incoming(kind, parse_body(request)?)?;
+                let (body, warnings) = incoming(kind, info, request, self.faults.lenient())?;
+                if meta_str(&body, "name").is_empty() {
+                    return Err(ApiError::bad_request(format!(
+                        "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+                    )));
+                }
                 write::update(
                     &mut store,
                     &ctx,
@@ -543,6 +599,7 @@ impl Server {
                     body,
                     Ownership::Tracked,
                 )
+                .map(|written| written.warning(warnings))
             }
             ("patch", _) => Self::patch(&mut store, &ctx, info, kind, request),
             ("delete", "") => {
@@ -576,7 +633,7 @@ impl Server {
             let patch_type = PatchType::parse(header_text(request, &header::CONTENT_TYPE))?;
             if patch_type == PatchType::Apply {
                 let mut scale = subresource::scale_of(paths, &parent);
-                patch::merge(&mut scale, &parse_body(request)?);
+                patch::merge(&mut scale, &parse_body("Scale", request)?);
                 scale
             } else {
                 let mut scale = subresource::scale_of(paths, &parent);
@@ -591,7 +648,7 @@ impl Server {
                 })?
             }
         } else {
-            parse_body(request)?
+            parse_body("Scale", request)?
         };
         let mut wanted = subresource::with_scale(paths, &parent, &scale)?;
         if info.verb == "update" && meta_str(&scale, "resourceVersion").is_empty() {
@@ -635,7 +692,17 @@ impl Server {
             .ok_or_else(|| ApiError::not_found(kind, name))?;
         let live = view(kind, &stored);
         let patched = patch::apply(patch_type, kind, &live, request.body())?;
-        let mut patched = incoming(kind, patched)?;
+        let (mut patched, warnings) = decoded(kind, info, patched.clone(), Vec::new(), ctx.lenient)
+            .map_err(|error| refused_patch(&error, &patched))?;
+        let uid = meta_str(&patched, "uid");
+        if !uid.is_empty() && uid != stored.uid {
+            let causes = [Cause::invalid(
+                "metadata.uid",
+                &json!(uid),
+                "field is immutable",
+            )];
+            return Err(ApiError::invalid(kind, name, &causes));
+        }
         if meta_str(&patched, "resourceVersion").is_empty() {
             let rv = stored.rv.to_string();
             meta_mut(&mut patched).insert("resourceVersion".to_owned(), json!(rv));
@@ -649,6 +716,7 @@ impl Server {
             patched,
             Ownership::Tracked,
         )
+        .map(|written| written.warning(warnings))
     }
 
     fn apply(
@@ -661,14 +729,51 @@ impl Server {
         let (namespace, name) = (info.namespace.as_str(), info.name.as_str());
         let manager = info.param("fieldManager");
         if manager.is_empty() {
-            return Err(ApiError::new(
-                422,
-                "Invalid",
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            return Err(invalid_options(
+                "PatchOptions",
+                &[Cause::required(
+                    "fieldManager",
+                    "is required for apply patch",
+                )],
             ));
         }
-        let mut applied = parse_body(request)?;
+        let mut applied = parse_applied(kind, request)?;
+        let text = |field: &str| applied[field].as_str().unwrap_or_default().to_owned();
+        let (sent_version, sent_kind) = (text("apiVersion"), text("kind"));
+        if sent_version.is_empty() || sent_kind.is_empty() {
+            return Err(ApiError::bad_request(format!(
+                "invalid object type: /{sent_version}, Kind={sent_kind}"
+            )));
+        }
         write::check_type(kind, &mut applied)?;
+        let mut known = applied.clone();
+        let mut unknown = typed::decode(kind, &mut known, ctx.lenient).map_err(|why| {
+            let id = format!("{name}; {sent_version}, Kind={sent_kind}");
+            ApiError::new(
+                500,
+                "",
+                format!("failed to create typed patch object ({id}): {why}"),
+            )
+        })?;
+        if let Some(schema) = &kind.schema {
+            unknown.extend(schema.prune(&mut known));
+        }
+        if let Some(first) = unknown.first() {
+            let version = if sent_version.contains('/') {
+                sent_version
+            } else {
+                format!("/{sent_version}")
+            };
+            return Err(ApiError::new(
+                500,
+                "",
+                format!(
+                    "failed to create typed patch object ({}/{name}; {version}, Kind={sent_kind}): .{}: field not declared in schema",
+                    meta_str(&applied, "namespace"),
+                    first.trim_start_matches('.')
+                ),
+            ));
+        }
         match meta_str(&applied, "name") {
             "" => {
                 meta_mut(&mut applied).insert("name".to_owned(), json!(name));
@@ -696,8 +801,8 @@ impl Server {
             }
         } else if !info.subresource.is_empty() {
             return Err(ApiError::not_found(kind, name));
-        } else if !version.is_empty() || !uid.is_empty() {
-            // A version or uid says that the object was there.
+        } else if !uid.is_empty() {
+            // A uid says that the object was there.
             return Err(ApiError::conflict(
                 kind,
                 name,
@@ -777,7 +882,14 @@ impl Server {
             let written =
                 write::delete(&mut store, ctx, kind, &item.namespace, &item.name, &options)?;
             committed = written.rv.or(committed);
-            listed.push(view(kind, item));
+            let mut item = view(kind, item);
+            if kind.builtin {
+                // Items of typed lists do not repeat what the list says.
+                let map = map_mut(&mut item);
+                map.remove("apiVersion");
+                map.remove("kind");
+            }
+            listed.push(item);
         }
         let object = json!({
             "apiVersion": kind.api_version(),
@@ -794,14 +906,92 @@ impl Server {
     }
 }
 
-/// A body in the form it is stored in, checked to be of the URL's kind.
-fn incoming(kind: &KindInfo, mut body: Value) -> ApiResult<Value> {
+/// A body in the form it is stored in, checked to be of the URL's kind, and what to warn of.
+fn incoming(
+    kind: &KindInfo,
+    info: &RequestInfo,
+    request: &Request<Bytes>,
+    lenient: bool,
+) -> ApiResult<(Value, Vec<String>)> {
+    let body = parse_body(&kind.kind, request)?;
+    if !kind.builtin && body["kind"].as_str().unwrap_or_default().is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{body}' ({})",
+            kind.kind,
+            snippet(request.body())
+        )));
+    }
+    let twice = typed::repeated(request.body());
+    decoded(kind, info, body, twice, lenient)
+}
+
+/// A body after typed decoding; unknown and repeated fields are refused, warned of or ignored.
+fn decoded(
+    kind: &KindInfo,
+    info: &RequestInfo,
+    mut body: Value,
+    twice: Vec<String>,
+    lenient: bool,
+) -> ApiResult<(Value, Vec<String>)> {
     write::check_type(kind, &mut body)?;
-    Ok(if event_view::is_view(kind) {
+    let refuse = |why: String| {
+        ApiError::bad_request(format!(
+            "{0} in version {1:?} cannot be handled as a {0}: {why}",
+            kind.kind, kind.version
+        ))
+    };
+    let mut unknown = typed::decode(kind, &mut body, lenient).map_err(refuse)?;
+    if let Some(schema) = &kind.schema {
+        let mut pruned: Vec<String> = schema
+            .prune(&mut body)
+            .iter()
+            .map(|path| path.trim_start_matches('.').to_owned())
+            .collect();
+        pruned.sort();
+        unknown.extend(pruned);
+    }
+    let twice = twice
+        .into_iter()
+        .map(|path| format!("duplicate field \"{path}\""));
+    let unknown = unknown
+        .into_iter()
+        .map(|path| format!("unknown field \"{path}\""));
+    let mut found: Vec<String> = twice.chain(unknown).collect();
+    match info.param("fieldValidation") {
+        "Ignore" => found.clear(),
+        "Strict" if !found.is_empty() => {
+            return Err(refuse(format!(
+                "strict decoding error: {}",
+                found.join(", ")
+            )));
+        }
+        _ => {}
+    }
+    let body = if event_view::is_view(kind) {
         event_view::to_core(body)
     } else {
         body
-    })
+    };
+    Ok((body, found))
+}
+
+/// What a patch makes cannot be decoded: an error of the patch.
+fn refused_patch(error: &ApiError, patched: &Value) -> ApiError {
+    let why = error
+        .message
+        .split_once(" cannot be handled as a ")
+        .and_then(|(_, rest)| rest.split_once(": "))
+        .map_or(error.message.as_str(), |(_, why)| why);
+    let cause = Cause::invalid("patch", &json!(patched.to_string()), why);
+    let mut refused = ApiError::new(
+        422,
+        "Invalid",
+        format!(" \"\" is invalid: patch: {}", cause.message),
+    );
+    refused.details = json!({"causes": [{
+        "reason": cause.reason, "message": cause.message, "field": cause.field,
+    }]});
+    refused
 }
 
 pub(crate) fn header_text<'a>(request: &'a Request<Bytes>, name: &header::HeaderName) -> &'a str {
@@ -813,22 +1003,95 @@ pub(crate) fn header_text<'a>(request: &'a Request<Bytes>, name: &header::Header
 }
 
 /// The body as JSON, or as YAML where the content type says so.
-fn parse_body(request: &Request<Bytes>) -> ApiResult<Value> {
+fn parse_body(kind: &str, request: &Request<Bytes>) -> ApiResult<Value> {
     let content_type = header_text(request, &header::CONTENT_TYPE);
     if content_type.contains("protobuf") {
         return crate::protobuf::decode(request.body())
             .map_err(|error| ApiError::unsupported_media(error.to_string()));
     }
-    match serde_json::from_slice(request.body()) {
-        Ok(value) => Ok(value),
+    let wrong = |why: &str| {
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {why} ({})",
+            snippet(request.body())
+        ))
+    };
+    match serde_json::from_slice::<Value>(request.body()) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err(wrong("json: cannot unmarshal into Go value of type struct")),
         Err(_) if content_type.contains("yaml") => {
             let text = String::from_utf8_lossy(request.body());
             serde_saphyr::from_str(&text)
                 .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))
         }
-        Err(error) => Err(ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be of type JSON): {error}"
-        ))),
+        Err(_) if request.body().is_empty() => Err(wrong("unexpected end of JSON input")),
+        Err(error) => Err(wrong(&error.to_string())),
+    }
+}
+
+/// The configuration of an apply: YAML, whose repeated keys the last one wins.
+fn parse_applied(kind: &KindInfo, request: &Request<Bytes>) -> ApiResult<Value> {
+    if header_text(request, &header::CONTENT_TYPE).contains("protobuf") {
+        return parse_body(&kind.kind, request);
+    }
+    if let Ok(value) = serde_json::from_slice(request.body()) {
+        return Ok(value);
+    }
+    let text = String::from_utf8_lossy(request.body());
+    let mut options = serde_saphyr::Options::default();
+    options.duplicate_keys = serde_saphyr::options::DuplicateKeyPolicy::LastWins;
+    serde_saphyr::from_str_with_options(&text, options)
+        .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))
+}
+
+/// The beginning of a body, as errors quote it.
+fn snippet(body: &[u8]) -> String {
+    const QUOTED: usize = 30;
+    let text = String::from_utf8_lossy(body);
+    match text.char_indices().nth(QUOTED) {
+        _ if text.is_empty() => "<empty>".to_owned(),
+        Some((at, _)) => format!("{} ...", &text[..at]),
+        None => text.into_owned(),
+    }
+}
+
+/// The options of a write that stand in its query.
+fn check_options(info: &RequestInfo, request: &Request<Bytes>) -> ApiResult<()> {
+    let kind = match info.verb {
+        "create" => "CreateOptions",
+        "update" => "UpdateOptions",
+        "patch" => "PatchOptions",
+        _ => "DeleteOptions",
+    };
+    let mut causes = Vec::new();
+    let apply = header_text(request, &header::CONTENT_TYPE).contains("apply-patch");
+    if kind == "PatchOptions" && info.flag("force") && !apply {
+        let why = "may not be specified for non-apply patch";
+        causes.push(Cause::forbidden("force", why));
+    }
+    if info.param("fieldManager").len() > 128 {
+        causes.push(Cause::new(
+            "FieldValueTooLong",
+            "fieldManager",
+            "Too long: may not be more than 128 bytes",
+        ));
+    }
+    let dry_run = info.param("dryRun");
+    if !matches!(dry_run, "" | "All") {
+        causes.push(Cause::unsupported("dryRun", &json!([dry_run]), &["All"]));
+    }
+    let validation = info.param("fieldValidation");
+    if !matches!(validation, "" | "Ignore" | "Strict" | "Warn") {
+        let known = ["", "Ignore", "Strict", "Warn"];
+        causes.push(Cause::unsupported(
+            "fieldValidation",
+            &json!(validation),
+            &known,
+        ));
+    }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid_options(kind, &causes))
     }
 }
 
@@ -836,11 +1099,8 @@ fn delete_options(info: &RequestInfo, request: &Request<Bytes>) -> ApiResult<Del
     let mut body = if request.body().is_empty() {
         json!({})
     } else {
-        parse_body(request)?
+        parse_body("DeleteOptions", request)?
     };
-    if !body.is_object() {
-        body = json!({});
-    }
     if let Ok(grace) = info.param("gracePeriodSeconds").parse::<i64>() {
         body["gracePeriodSeconds"] = json!(grace);
     }
@@ -859,43 +1119,58 @@ fn parse_version(text: &str) -> ApiResult<Option<u64>> {
     }
     text.parse().map(Some).map_err(|_| {
         ApiError::bad_request(format!(
-            "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
         ))
     })
 }
 
-fn invalid_options(field: &str, why: &str) -> ApiError {
-    let mut error = ApiError::new(
-        422,
-        "Invalid",
-        format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {why}"),
-    );
-    error.details = json!({"group": "meta.k8s.io", "kind": "ListOptions"});
+/// 422 about the options of a request.
+pub(crate) fn invalid_options(kind: &str, causes: &[Cause]) -> ApiError {
+    let lines: Vec<String> = causes
+        .iter()
+        .map(|cause| format!("{}: {}", cause.field, cause.message))
+        .collect();
+    let text = match lines.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    let message = format!("{kind}.meta.k8s.io \"\" is invalid: {text}");
+    let mut error = ApiError::new(422, "Invalid", message);
+    let causes: Vec<Value> = causes
+        .iter()
+        .map(
+            |cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}),
+        )
+        .collect();
+    error.details = json!({"group": "meta.k8s.io", "kind": kind, "causes": causes});
     error
 }
 
-fn check_match(info: &RequestInfo, asked: Option<u64>, continues: bool) -> ApiResult<()> {
+fn check_match(info: &RequestInfo, continues: bool) -> ApiResult<()> {
     let field = "resourceVersionMatch";
-    match info.param(field) {
-        _ if continues => Err(invalid_options(
-            field,
-            "Forbidden: resourceVersionMatch is forbidden when continue is provided",
-        )),
-        _ if asked.is_none() => Err(invalid_options(
-            field,
-            "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
-        )),
-        "Exact" if asked == Some(0) => Err(invalid_options(
-            field,
-            "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-        )),
-        "Exact" | "NotOlderThan" => Ok(()),
-        other => Err(invalid_options(
-            field,
-            &format!(
-                "Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
-            ),
-        )),
+    let version = info.param("resourceVersion");
+    let mut causes = Vec::new();
+    if version.is_empty() {
+        let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+        causes.push(Cause::forbidden(field, why));
+    }
+    if continues {
+        let why = "resourceVersionMatch is forbidden when continue is provided";
+        causes.push(Cause::forbidden(field, why));
+    }
+    let matching = info.param(field);
+    if !matches!(matching, "Exact" | "NotOlderThan") {
+        let known = ["Exact", "NotOlderThan", ""];
+        causes.push(Cause::unsupported(field, &json!(matching), &known));
+    }
+    if matching == "Exact" && version == "0" {
+        let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+        causes.push(Cause::forbidden(field, why));
+    }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid_options("ListOptions", &causes))
     }
 }
 
@@ -929,7 +1204,9 @@ impl ContinueToken {
                     .as_u64()
                     .and_then(|rest| usize::try_from(rest).ok()),
             }),
-            _ => Err(ApiError::bad_request("continue key is not valid")),
+            _ => Err(ApiError::bad_request(
+                "invalid continue token: continue key is not valid",
+            )),
         }
     }
 }

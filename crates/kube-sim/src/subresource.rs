@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
+    apply::{Writer, track_update},
     error::{ApiError, ApiResult},
     object::{at, is_deleting, meta_mut, meta_str, set_at, str_at},
     registry::{KindInfo, ScalePaths},
     selector::LabelSelector,
     store::{Store, Stored},
-    write::{DeleteOptions, WriteContext, Written, check_preconditions, commit, delete},
+    write::{DeleteOptions, WriteContext, Written, commit, delete},
 };
 
 fn success(code: u16) -> Value {
@@ -40,10 +41,10 @@ pub(crate) fn evict(
     let stored = store
         .get(kind, namespace, name)
         .ok_or_else(|| ApiError::not_found(kind, name))?;
-    check_preconditions(kind, &stored, &options)?;
     let pod = stored.value();
     let phase = str_at(&pod, &["status", "phase"]);
     let bypass = matches!(phase, "Pending" | "Succeeded" | "Failed") || stored.deleting;
+    // A budget is spent before preconditions are looked at, as the server does it.
     if !bypass {
         spend_budget(store, ctx, &stored, &pod, options.dry_run)?;
     }
@@ -84,6 +85,7 @@ fn spend_budget(
             })
         })
         .collect();
+    let before = budgets.first().cloned().unwrap_or_default();
     let mut budget = match budgets.as_slice() {
         [] => return Ok(()),
         [one] => one.clone(),
@@ -134,9 +136,13 @@ fn spend_budget(
         ));
     }
     if allowed == 0 {
-        let why = format!(
-            "The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
-        );
+        let why = if healthy > desired {
+            format!("The disruption budget {name} does not allow evicting pods currently")
+        } else {
+            format!(
+                "The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
+            )
+        };
         return Err(too_many(&why, None));
     }
     if dry_run {
@@ -153,6 +159,7 @@ fn spend_budget(
         &["status", "disruptedPods", stored.name.as_str()],
         json!(time),
     );
+    let generation = crate::object::generation(&budget);
     if allowed == 1 {
         for condition in budget["status"]["conditions"]
             .as_array_mut()
@@ -163,9 +170,16 @@ fn spend_budget(
                 condition["status"] = json!("False");
                 condition["reason"] = json!("InsufficientPods");
                 condition["lastTransitionTime"] = json!(time);
+                condition["observedGeneration"] = json!(generation);
             }
         }
     }
+    let writer = Writer {
+        manager: "kube-apiserver",
+        subresource: "status",
+        time: &time,
+    };
+    track_update(&kind, Some(&before), &mut budget, &writer);
     commit(store, &kind, budget);
     Ok(())
 }
@@ -203,10 +217,22 @@ pub(crate) fn bind(
     let stored = store
         .get(kind, namespace, name)
         .ok_or_else(|| ApiError::not_found(kind, name))?;
+    let sent = meta_str(body, "name");
+    if !sent.is_empty() && sent != name {
+        return Err(ApiError::bad_request(
+            "name in URL does not match name in Binding object",
+        ));
+    }
     let node = str_at(body, &["target", "name"]);
     let target_kind = str_at(body, &["target", "kind"]);
-    if node.is_empty() || !matches!(target_kind, "" | "Node") {
-        return Err(ApiError::bad_request("target must name a node"));
+    if !matches!(target_kind, "" | "Node") {
+        let why = format!(
+            "target.kind: Unsupported value: {target_kind:?}: supported values: \"Node\", \"<empty>\""
+        );
+        return Err(ApiError::new(500, "", why));
+    }
+    if node.is_empty() {
+        return Err(ApiError::new(500, "", "target.name: Required value"));
     }
     let uid = meta_str(body, "uid");
     if !uid.is_empty() && uid != stored.uid {
@@ -214,7 +240,7 @@ pub(crate) fn bind(
             kind,
             name,
             &format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: /registry/pods/{namespace}/{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
                 stored.uid
             ),
         ));
@@ -249,6 +275,7 @@ pub(crate) fn bind(
         }
     }
     let status = crate::object::child_mut(crate::object::map_mut(&mut pod), "status");
+    status.remove("nominatedNodeName");
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
     let scheduled = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null,
@@ -361,7 +388,7 @@ pub(crate) fn with_scale(paths: &ScalePaths, parent: &Value, scale: &Value) -> A
                 meta_str(scale, "name")
             ),
         );
-        error.details = json!({"group": "autoscaling", "kind": "Scale", "causes": [{
+        error.details = json!({"name": meta_str(scale, "name"), "group": "autoscaling", "kind": "Scale", "causes": [{
             "reason": "FieldValueInvalid",
             "message": format!("Invalid value: {replicas}: must be greater than or equal to 0"),
             "field": "spec.replicas",

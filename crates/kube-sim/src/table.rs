@@ -109,7 +109,7 @@ pub(crate) fn table(
         .iter()
         .zip(cells)
         .map(|(object, cells)| match include {
-            Include::None => json!({"cells": cells}),
+            Include::None => json!({"cells": cells, "object": null}),
             Include::Object => json!({"cells": cells, "object": object}),
             Include::Metadata => json!({"cells": cells, "object": {
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     error::Cause,
+    event_view,
     names::{check_label, check_label_value, check_path_segment, check_qualified, check_subdomain},
     object::{at, finalizers, is_deleting, meta_str},
     registry::KindInfo,
@@ -24,17 +25,25 @@ pub(crate) fn check(
     if let Some(old) = old {
         new_finalizers(object, old, &mut causes);
     }
+    if kind.builtin && kind.kind == "ConfigMap" {
+        keys(object, &mut causes);
+    }
     if kind.builtin {
         match kind.kind.as_str() {
             "Pod" => pod(object, old, lenient, &mut causes),
             "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
                 workload(kind, object, old, lenient, &mut causes);
             }
-            "Node" => node(object, lenient, &mut causes),
+            "Node" => node(object, old, lenient, &mut causes),
             "Lease" => lease(object, &mut causes),
             "Secret" | "ConfigMap" => immutable_data(object, old, &mut causes),
             "PodDisruptionBudget" => budget(object, &mut causes),
             "CustomResourceDefinition" => definition(object, &mut causes),
+            "Event" if event_view::is_view(kind) => {
+                if let Some(old) = old {
+                    causes.extend(event_view::check_change(object, old));
+                }
+            }
             "Event" => event(object, &mut causes),
             _ => {}
         }
@@ -50,10 +59,22 @@ fn metadata(kind: &KindInfo, object: &Value, causes: &mut Vec<Cause>) {
             "name or generateName is required",
         ));
     } else {
+        let base = meta_str(object, "generateName");
+        if !base.is_empty() && kind.group != "rbac.authorization.k8s.io" {
+            let stem = base.trim_end_matches('-');
+            if let Some(why) = check_subdomain(&format!("{stem}a")) {
+                causes.push(Cause::invalid("metadata.generateName", &json!(base), why));
+            }
+        }
         let wrong = match (kind.group.as_str(), kind.kind.as_str()) {
             ("rbac.authorization.k8s.io", _) => check_path_segment(name),
             ("", "Namespace" | "Service") => check_label(name),
             _ => check_subdomain(name),
+        };
+        let namespace = kind.group.is_empty() && kind.kind == "Namespace";
+        let wrong = match wrong {
+            Some(_) if namespace && name.contains('.') => Some("must not contain dots"),
+            wrong => wrong,
         };
         if let Some(why) = wrong {
             causes.push(Cause::invalid("metadata.name", &json!(name), why));
@@ -75,20 +96,38 @@ fn metadata(kind: &KindInfo, object: &Value, causes: &mut Vec<Cause>) {
             }
         }
     }
-    for (index, owner) in at(object, &["metadata", "ownerReferences"])
+    let owners = at(object, &["metadata", "ownerReferences"])
         .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+        .cloned()
+        .unwrap_or_default();
+    let controllers: Vec<String> = owners
+        .iter()
+        .filter(|owner| owner["controller"] == json!(true))
+        .map(|owner| {
+            let text = |field: &str| owner[field].as_str().unwrap_or_default();
+            format!("{}/{}", text("kind"), text("name"))
+        })
+        .collect();
+    if let [first, second, ..] = controllers.as_slice() {
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}"
+        );
+        let shown = Value::from(owners.clone());
+        causes.push(Cause::invalid("metadata.ownerReferences", &shown, &why));
+    }
+    for owner in &owners {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().unwrap_or_default().is_empty() {
-                let path = format!("metadata.ownerReferences[{index}].{field}");
-                causes.push(Cause::invalid(path, &json!(""), "must not be empty"));
+                let path = format!("metadata.ownerReferences.{field}");
+                let why = match field {
+                    "apiVersion" => "version must not be empty",
+                    _ => "must not be empty",
+                };
+                causes.push(Cause::invalid(path, &json!(""), why));
             }
         }
     }
-    for finalizer in finalizers(object) {
+    for (index, finalizer) in finalizers(object).into_iter().enumerate() {
         if let Some(why) = check_qualified(&finalizer) {
             causes.push(Cause::invalid(
                 "metadata.finalizers",
@@ -98,9 +137,10 @@ fn metadata(kind: &KindInfo, object: &Value, causes: &mut Vec<Cause>) {
         } else if !finalizer.contains('/')
             && !["foregroundDeletion", "orphan", "kubernetes"].contains(&finalizer.as_str())
             && kind.builtin
+            && kind.group != "apiextensions.k8s.io"
         {
             causes.push(Cause::invalid(
-                "metadata.finalizers",
+                format!("metadata.finalizers[{index}]"),
                 &json!(finalizer),
                 "name is neither a standard finalizer name nor is it fully qualified",
             ));
@@ -134,6 +174,12 @@ fn containers(spec: &Value, path: &str, lenient: bool, causes: &mut Vec<Cause>) 
     if list.is_none_or(Vec::is_empty) {
         causes.push(Cause::required(format!("{path}.containers"), ""));
     }
+    let policy = spec["restartPolicy"].as_str().unwrap_or("Always");
+    let policies = ["Always", "OnFailure", "Never"];
+    if !policies.contains(&policy) {
+        let path = format!("{path}.restartPolicy");
+        causes.push(Cause::unsupported(path, &json!(policy), &policies));
+    }
     for field in ["containers", "initContainers"] {
         let mut seen: Vec<&str> = Vec::new();
         for (index, container) in spec[field].as_array().into_iter().flatten().enumerate() {
@@ -161,6 +207,20 @@ fn containers(spec: &Value, path: &str, lenient: bool, causes: &mut Vec<Cause>) 
                         &format!("{here}.resources.{part}"),
                         causes,
                     );
+                }
+                let resources = &container["resources"];
+                for (name, request) in resources["requests"].as_object().into_iter().flatten() {
+                    let limit = &resources["limits"][name];
+                    if let (Some(asked), Some(most)) = (amount(request), amount(limit))
+                        && asked > most
+                    {
+                        let text = limit.as_str().unwrap_or_default();
+                        causes.push(Cause::invalid(
+                            format!("{here}.resources.requests"),
+                            request,
+                            &format!("must be less than or equal to {name} limit of {text}"),
+                        ));
+                    }
                 }
             }
         }
@@ -190,8 +250,27 @@ fn quantities(map: &Value, path: &str, causes: &mut Vec<Cause>) {
     }
 }
 
+/// A quantity as a number, for comparing; `None` where it is none.
+fn amount(quantity: &Value) -> Option<f64> {
+    let text = quantity.as_str().filter(|text| is_quantity(text))?;
+    let end = text
+        .find(|letter: char| letter.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let number: f64 = number.parse().ok()?;
+    let binary = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let decimal = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    let power = |list: &[&str]| {
+        let at = list.iter().position(|known| *known == suffix)?;
+        i32::try_from(at).ok()
+    };
+    power(&binary)
+        .map(|at| number * 1024_f64.powi(at + 1))
+        .or_else(|| power(&decimal).map(|at| number * 1000_f64.powi(at - 3)))
+}
+
 /// True when the text is a Kubernetes quantity.
-fn is_quantity(text: &str) -> bool {
+pub(crate) fn is_quantity(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']);
     let end = digits
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -310,7 +389,8 @@ fn workload(
     }
     if spec.get("selector").is_none_or(Value::is_null) {
         causes.push(Cause::required("spec.selector", ""));
-    } else if spec["selector"] == json!({}) {
+    }
+    if spec["selector"] == json!({}) {
         causes.push(Cause::invalid(
             "spec.selector",
             &json!({}),
@@ -323,7 +403,9 @@ fn workload(
             .flatten()
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
             .collect();
-        if !LabelSelector::from_object(&spec["selector"]).matches(&labels) {
+        if spec.get("selector").is_none()
+            || !LabelSelector::from_object(&spec["selector"]).matches(&labels)
+        {
             causes.push(Cause::invalid(
                 "spec.template.metadata.labels",
                 &spec["template"]["metadata"]["labels"],
@@ -349,7 +431,21 @@ fn workload(
     );
 }
 
-fn node(object: &Value, lenient: bool, causes: &mut Vec<Cause>) {
+fn node(object: &Value, old: Option<&Value>, lenient: bool, causes: &mut Vec<Cause>) {
+    if let Some(old) = old {
+        let text =
+            |node: &Value, field: &str| node["spec"][field].as_str().unwrap_or_default().to_owned();
+        for (field, path) in [
+            ("podCIDR", "spec.podCIDRs"),
+            ("providerID", "spec.providerID"),
+        ] {
+            let before = text(old, field);
+            if !before.is_empty() && before != text(object, field) {
+                let why = format!("node updates may not change {field} except from \"\" to valid");
+                causes.push(Cause::forbidden(path, &why));
+            }
+        }
+    }
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (index, taint) in object["spec"]["taints"]
         .as_array()
@@ -357,9 +453,13 @@ fn node(object: &Value, lenient: bool, causes: &mut Vec<Cause>) {
         .flatten()
         .enumerate()
     {
-        let path = format!("spec.taints[{index}]");
+        let path = format!("metadata.taints[{index}]");
         let key = taint["key"].as_str().unwrap_or_default();
         let effect = taint["effect"].as_str().unwrap_or_default();
+        if key.is_empty() {
+            let why = "name part must be non-empty";
+            causes.push(Cause::invalid(format!("{path}.key"), &json!(key), why));
+        }
         if let Some(why) = check_qualified(key) {
             causes.push(Cause::invalid(format!("{path}.key"), &json!(key), why));
         }
@@ -401,6 +501,12 @@ fn lease(object: &Value, causes: &mut Vec<Cause>) {
 fn immutable_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let Some(old) = old else { return };
     if old["immutable"] == json!(true) {
+        if object["immutable"] != json!(true) {
+            causes.push(Cause::forbidden(
+                "immutable",
+                "field is immutable when `immutable` is set",
+            ));
+        }
         for field in ["data", "stringData", "binaryData"] {
             if old[field] != object[field] {
                 causes.push(Cause::forbidden(
@@ -419,6 +525,27 @@ fn immutable_data(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) 
     }
 }
 
+/// Keys of a config map are names of files.
+fn keys(object: &Value, causes: &mut Vec<Cause>) {
+    for field in ["data", "binaryData"] {
+        for key in object[field]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key)
+        {
+            let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+            if key.is_empty() || !key.chars().all(fits) {
+                causes.push(Cause::invalid(
+                    format!("{field}[{key}]"),
+                    &json!(key),
+                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+                ));
+            }
+        }
+    }
+}
+
 fn budget(object: &Value, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
@@ -427,6 +554,23 @@ fn budget(object: &Value, causes: &mut Vec<Cause>) {
             spec,
             "minAvailable and maxUnavailable cannot be both set",
         ));
+    }
+    for field in ["minAvailable", "maxUnavailable"] {
+        let path = format!("spec.{field}");
+        match &spec[field] {
+            Value::Number(count) if count.as_i64().is_some_and(|count| count < 0) => {
+                let why = "must be greater than or equal to 0";
+                causes.push(Cause::invalid(path, &spec[field], why));
+            }
+            Value::String(text) => {
+                let digits = text.strip_suffix('%').unwrap_or_default();
+                if digits.is_empty() || !digits.chars().all(|digit| digit.is_ascii_digit()) {
+                    let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+                    causes.push(Cause::invalid(path, &spec[field], why));
+                }
+            }
+            _ => {}
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl Watch {
     }
 
     fn bookmark(&self, rv: u64, end_of_initial: bool) -> Bytes {
-        let mut metadata = json!({"resourceVersion": rv.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": rv.to_string()});
         if end_of_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

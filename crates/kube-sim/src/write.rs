@@ -12,14 +12,15 @@ use crate::{
     apply::{Writer, track_update},
     defaults, definitions,
     error::{ApiError, ApiResult, Cause},
-    names,
+    event_view, names,
     object::{
         at, drop_nulls, finalizers, generation, is_deleting, key_of, meta_mut, meta_str,
         set_finalizers, str_at,
     },
     registry::KindInfo,
+    server::invalid_options,
     store::{Store, Stored},
-    validate,
+    typed, validate,
 };
 
 /// Asynchronous work that a write leaves for the collector.
@@ -45,7 +46,6 @@ pub(crate) struct WriteContext<'a> {
     pub(crate) random: &'a Randomness,
     pub(crate) dry_run: bool,
     pub(crate) lenient: bool,
-    pub(crate) field_validation: &'a str,
 }
 
 impl WriteContext<'_> {
@@ -65,6 +65,12 @@ pub(crate) struct Written {
 }
 
 impl Written {
+    /// With warnings in front of its own.
+    pub(crate) fn warning(mut self, mut warnings: Vec<String>) -> Self {
+        warnings.append(&mut self.warnings);
+        Self { warnings, ..self }
+    }
+
     fn new(code: u16, object: Value, rv: Option<u64>) -> Self {
         Self {
             code,
@@ -129,18 +135,25 @@ pub(crate) fn check_type(kind: &KindInfo, object: &mut Value) -> ApiResult<()> {
         ));
     }
     let api_version = kind.api_version();
-    let sent = object["apiVersion"].as_str().unwrap_or_default();
-    if !sent.is_empty() && sent != api_version {
+    let version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+    let sent = object["kind"].as_str().unwrap_or_default().to_owned();
+    let other_version = !version.is_empty() && version != api_version;
+    let other_kind = !sent.is_empty() && sent != kind.kind;
+    if kind.builtin && (other_version || other_kind) {
+        return Err(other_type(&version, &sent, &api_version, &kind.kind));
+    }
+    if other_version {
         return Err(ApiError::bad_request(format!(
-            "the API version in the data ({sent}) does not match the expected API version ({api_version})"
+            "the API version in the data ({version}) does not match the expected API version ({api_version})"
         )));
     }
-    let sent = object["kind"].as_str().unwrap_or_default();
-    if !sent.is_empty() && sent != kind.kind {
-        return Err(ApiError::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: no kind {sent:?} is registered for version {api_version:?}",
-            sent, kind.version, kind.kind
-        )));
+    if other_kind {
+        let why = format!("must be {}", kind.kind);
+        let causes = [Cause::invalid("kind", &json!(sent), &why)];
+        let mut error = ApiError::invalid(kind, meta_str(object, "name"), &causes);
+        error.message = error.message.replacen(&kind.kind, &sent, 1);
+        error.details["kind"] = json!(sent);
+        return Err(error);
     }
     object["apiVersion"] = json!(api_version);
     object["kind"] = json!(kind.kind);
@@ -154,14 +167,36 @@ pub(crate) fn check_type(kind: &KindInfo, object: &mut Value) -> ApiResult<()> {
     Ok(())
 }
 
+fn other_type(version: &str, kind: &str, wanted_version: &str, wanted: &str) -> ApiError {
+    let version = if version.is_empty() {
+        wanted_version
+    } else {
+        version
+    };
+    let kind = if kind.is_empty() { wanted } else { kind };
+    let short = version.rsplit('/').next().unwrap_or(version);
+    ApiError::bad_request(format!(
+        "{kind} in version {short:?} cannot be handled as a {wanted}: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+    ))
+}
+
+/// A body that must be of a kind which is not the URL's own, such as an Eviction.
+pub(crate) fn of_kind(api_version: &str, kind: &str, body: Value) -> ApiResult<Value> {
+    let version = body["apiVersion"].as_str().unwrap_or_default();
+    let sent = body["kind"].as_str().unwrap_or_default();
+    if !matches!(sent, "") && sent != kind {
+        return Err(other_type(version, sent, api_version, kind));
+    }
+    Ok(body)
+}
+
 /// Prunes, defaults and validates; returns warnings about unknown fields.
 fn admit(
     ctx: &WriteContext<'_>,
     kind: &KindInfo,
     object: &mut Value,
     old: Option<&Value>,
-) -> ApiResult<Vec<String>> {
-    let mut warnings = Vec::new();
+) -> ApiResult<()> {
     if kind.builtin {
         drop_nulls(object);
         if kind.kind == "Secret" {
@@ -171,33 +206,39 @@ fn admit(
             definitions::default(object);
         }
         defaults::fill(kind, object);
+        typed::fill_always(kind, object);
     }
     let mut causes = validate::check(kind, object, old, ctx.lenient);
     if let Some(schema) = &kind.schema {
-        let unknown: Vec<String> = schema
-            .prune(object)
-            .iter()
-            .map(|path| format!("unknown field \"{}\"", path.trim_start_matches('.')))
-            .collect();
-        if !unknown.is_empty() {
-            match ctx.field_validation {
-                "Strict" => {
-                    return Err(ApiError::bad_request(format!(
-                        "strict decoding error: {}",
-                        unknown.join(", ")
-                    )));
-                }
-                "Ignore" => {}
-                _ => warnings = unknown,
-            }
-        }
+        schema.prune(object);
         schema.default(object);
         causes.extend(schema.validate(object, old));
+        if let Some(paths) = &kind.scale {
+            let names: Vec<&str> = paths.spec_replicas.iter().map(String::as_str).collect();
+            if let Some(count) =
+                at(object, &names).filter(|it| it.as_i64().is_some_and(|it| it < 0))
+            {
+                let path = format!(".{}", names.join("."));
+                causes.push(Cause::invalid(
+                    path,
+                    count,
+                    "should be a non-negative integer",
+                ));
+            }
+        }
     }
     if causes.is_empty() {
-        Ok(warnings)
+        Ok(())
     } else {
-        Err(ApiError::invalid(kind, meta_str(object, "name"), &causes))
+        let mut error = ApiError::invalid(kind, meta_str(object, "name"), &causes);
+        if event_view::is_view(kind) {
+            // An event is wrong as what it is stored as.
+            error.message = error.message.replacen(".events.k8s.io", "", 1);
+            if let Some(details) = error.details.as_object_mut() {
+                details.remove("group");
+            }
+        }
+        Err(error)
     }
 }
 
@@ -253,6 +294,7 @@ pub(crate) fn create(
     ownership: Ownership,
 ) -> ApiResult<Written> {
     place(kind, namespace, &mut body)?;
+    let generated = meta_str(&body, "name").is_empty();
     let name = match meta_str(&body, "name") {
         "" => {
             let base: String = meta_str(&body, "generateName").chars().take(58).collect();
@@ -299,32 +341,50 @@ pub(crate) fn create(
     {
         map.remove("status");
     }
-    let warnings = admit(ctx, kind, &mut body, None)?;
-    if kind.builtin {
-        defaults::on_create(kind, &mut body);
-        if kind.kind == "Namespace" {
-            let labels = crate::object::child_mut(meta_mut(&mut body), "labels");
-            labels.insert("kubernetes.io/metadata.name".to_owned(), json!(name));
+    if let Err(mut error) = admit(ctx, kind, &mut body, None) {
+        // Who asked for a made-up name did not choose it.
+        if generated
+            && name.is_empty()
+            && let Some(details) = error.details.as_object_mut()
+        {
+            details.remove("name");
         }
+        return Err(error);
     }
-    if store.get(kind, namespace, &name).is_some() {
-        return Err(ApiError::already_exists(kind, &name));
+    if let Some(existing) = store.get(kind, namespace, &name) {
+        let mut error = ApiError::already_exists(kind, &name);
+        if existing.deleting {
+            error.message = format!("object is being deleted: {}", error.message);
+        }
+        return Err(error);
     }
     if definitions::is_definition(kind) {
         definitions::establish(&mut body, &ctx.time());
     }
-    match (ownership, given) {
-        (Ownership::Given, Some(fields)) => {
-            meta_mut(&mut body).insert("managedFields".to_owned(), fields);
+    if kind.builtin && kind.kind == "Namespace" {
+        let labels = crate::object::child_mut(meta_mut(&mut body), "labels");
+        labels.insert("kubernetes.io/metadata.name".to_owned(), json!(name));
+    }
+    if let (Ownership::Given, Some(fields)) = (ownership, given) {
+        meta_mut(&mut body).insert("managedFields".to_owned(), fields);
+    } else {
+        // The status belongs to another endpoint; a Node keeps it, unowned.
+        let status = kind
+            .status
+            .then(|| crate::object::map_mut(&mut body).remove("status"))
+            .flatten();
+        track_update(kind, None, &mut body, &writer(ctx, &ctx.time()));
+        if let Some(status) = status {
+            crate::object::map_mut(&mut body).insert("status".to_owned(), status);
         }
-        _ => track_update(kind, None, &mut body, &writer(ctx, &ctx.time())),
+    }
+    if kind.builtin {
+        priority(store, kind, &mut body)?;
+        defaults::on_create(kind, &mut body, &ctx.time());
     }
     let kinds = compiled(kind, &body)?;
     if ctx.dry_run {
-        return Ok(Written {
-            warnings,
-            ..Written::new(201, body, None)
-        });
+        return Ok(Written::new(201, body, None));
     }
     if let Some(kinds) = kinds {
         definitions::register(&mut store.registry, &body, kinds);
@@ -339,10 +399,36 @@ pub(crate) fn create(
             .work
             .push(Work::Owners(kind.storage.clone(), stored.key.clone()));
     }
-    Ok(Written {
-        warnings,
-        ..Written::new(201, stored.value(), Some(stored.rv))
-    })
+    Ok(Written::new(201, stored.value(), Some(stored.rv)))
+}
+
+/// Resolves the priority class of a new pod.
+fn priority(store: &Store, kind: &KindInfo, pod: &mut Value) -> ApiResult<()> {
+    let class = str_at(pod, &["spec", "priorityClassName"]).to_owned();
+    if !kind.group.is_empty() || kind.kind != "Pod" || class.is_empty() {
+        return Ok(());
+    }
+    let (value, preemption) = match class.as_str() {
+        "system-cluster-critical" => (json!(2_000_000_000), None),
+        "system-node-critical" => (json!(2_000_001_000), None),
+        _ => {
+            let classes = store
+                .registry
+                .get("scheduling.k8s.io", "v1", "priorityclasses");
+            let Some(found) = classes.and_then(|classes| store.get(classes, "", &class)) else {
+                let why = format!("no PriorityClass with name {class} was found");
+                return Err(ApiError::forbidden(kind, meta_str(pod, "name"), &why));
+            };
+            let found = found.value();
+            let preemption = found.get("preemptionPolicy").cloned();
+            (found["value"].clone(), preemption)
+        }
+    };
+    crate::object::set_at(pod, &["spec", "priority"], value);
+    if let Some(policy) = preemption {
+        crate::object::set_at(pod, &["spec", "preemptionPolicy"], policy);
+    }
+    Ok(())
 }
 
 /// The kinds of a CRD about to be stored; `None` for every other object.
@@ -368,9 +454,7 @@ fn place(kind: &KindInfo, namespace: &str, body: &mut Value) -> ApiResult<()> {
     let sent = meta_str(body, "namespace");
     if !kind.namespaced {
         if !sent.is_empty() {
-            return Err(ApiError::bad_request(
-                "namespace is not allowed on a cluster-scoped resource",
-            ));
+            meta_mut(body).remove("namespace");
         }
         return Ok(());
     }
@@ -428,31 +512,31 @@ pub(crate) fn update(
     }
     match meta_str(&incoming, "resourceVersion") {
         "" | "0" if needs_version(kind) => {
-            return Err(ApiError::invalid(
-                kind,
-                name,
-                &[Cause::new(
-                    "FieldValueInvalid",
-                    "metadata.resourceVersion",
-                    "Invalid value: 0x0: must be specified for an update",
-                )],
-            ));
+            return Err(unversioned(kind, name));
         }
         "" | "0" => {}
         version => {
             if version.parse::<u64>().is_err() {
-                return Err(ApiError::bad_request(format!(
-                    "resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
-                )));
+                return Err(ApiError::new(
+                    500,
+                    "",
+                    format!("strconv.ParseUint: parsing {version:?}: invalid syntax"),
+                ));
             }
             if version.parse() != Ok(stored.rv) {
                 return Err(ApiError::modified(kind, name));
             }
         }
     }
+    let marked = meta_str(&incoming, "deletionTimestamp");
+    if !marked.is_empty() && marked != meta_str(&old, "deletionTimestamp") {
+        let path = "metadata.deletionTimestamp";
+        let causes = [Cause::invalid(path, &json!(marked), "field is immutable")];
+        return Err(ApiError::invalid(kind, name, &causes));
+    }
     let mut new = isolate(ctx, kind, &old, incoming);
     restore_server_metadata(&old, &mut new, ownership);
-    let warnings = admit(ctx, kind, &mut new, Some(&old))?;
+    admit(ctx, kind, &mut new, Some(&old))?;
     if definitions::is_definition(kind) && !is_deleting(&old) {
         definitions::establish(&mut new, &ctx.time());
     }
@@ -461,30 +545,48 @@ pub(crate) fn update(
         meta_mut(&mut new).insert("generation".to_owned(), json!(next));
     }
     if ownership == Ownership::Tracked {
-        let time = ctx.time();
+        // Who scales owns the count without a time.
+        let time = match ctx.subresource {
+            "scale" => String::new(),
+            _ => ctx.time(),
+        };
         track_update(kind, Some(&old), &mut new, &writer(ctx, &time));
     }
     let kinds = compiled(kind, &new)?;
     if new == old {
-        return Ok(Written {
-            warnings,
-            ..Written::new(200, old, None)
-        });
+        return Ok(Written::new(200, old, None));
     }
     if ctx.dry_run {
-        return Ok(Written {
-            warnings,
-            ..Written::new(200, new, None)
-        });
+        return Ok(Written::new(200, new, None));
     }
     if let Some(kinds) = kinds {
         definitions::register(&mut store.registry, &new, kinds);
     }
+    if ends(kind, &new) {
+        // Nothing is written but the removal of what was stored: watches see that, the writer
+        // what it asked for, under the version before.
+        let removed = remove(store, kind, old);
+        return Ok(Written::new(200, new, Some(removed.rv)));
+    }
     let stored = commit(store, kind, new);
-    Ok(Written {
-        warnings,
-        ..Written::new(200, stored.value(), Some(stored.rv))
-    })
+    Ok(Written::new(200, stored.value(), Some(stored.rv)))
+}
+
+/// An update without the version that it is based on.
+fn unversioned(kind: &KindInfo, name: &str) -> ApiError {
+    let cause = |shown: &str| {
+        Cause::new(
+            "FieldValueInvalid",
+            "metadata.resourceVersion",
+            format!("Invalid value: {shown}: must be specified for an update"),
+        )
+    };
+    let mut error = ApiError::invalid(kind, name, &[cause("0")]);
+    // Objects are named by their resource here.
+    let resource = kind.qualified_resource();
+    error.message = error.message.replacen(&kind.qualified_kind(), &resource, 1);
+    error.details["kind"] = json!(kind.plural);
+    error
 }
 
 fn stale_uid(kind: &KindInfo, namespace: &str, name: &str, sent: &str, actual: &str) -> ApiError {
@@ -625,14 +727,7 @@ fn wants_change(kind: &KindInfo, old: &Value, new: &Value) -> bool {
 
 /// Stores a changed object, or removes it when that completes its deletion.
 pub(crate) fn commit(store: &mut Store, kind: &Arc<KindInfo>, new: Value) -> Arc<Stored> {
-    let grace = at(&new, &["metadata", "deletionGracePeriodSeconds"])
-        .and_then(Value::as_i64)
-        .unwrap_or_default();
-    let done = is_deleting(&new)
-        && finalizers(&new).is_empty()
-        && grace == 0
-        && !holds_namespace(kind, &new);
-    if done {
+    if ends(kind, &new) {
         return remove(store, kind, new);
     }
     let stored = store.put(kind, new);
@@ -645,6 +740,17 @@ pub(crate) fn commit(store: &mut Store, kind: &Arc<KindInfo>, new: Value) -> Arc
         store.work.push(Work::Dependents(stored.uid.clone()));
     }
     stored
+}
+
+/// True when nothing keeps a marked object any more.
+fn ends(kind: &KindInfo, object: &Value) -> bool {
+    let grace = at(object, &["metadata", "deletionGracePeriodSeconds"])
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    is_deleting(object)
+        && finalizers(object).is_empty()
+        && grace == 0
+        && !holds_namespace(kind, object)
 }
 
 /// True while a namespace's own finalizers keep it.
@@ -701,15 +807,14 @@ impl DeleteOptions {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let policy = match text(&body["propagationPolicy"]) {
             Some(policy) if !["Background", "Foreground", "Orphan"].contains(&policy.as_str()) => {
-                let mut error = ApiError::new(
-                    422,
-                    "Invalid",
-                    format!(
-                        "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {policy:?}: supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""
-                    ),
-                );
-                error.details = json!({"group": "meta.k8s.io", "kind": "DeleteOptions"});
-                return Err(error);
+                let known = ["Foreground", "Background", "Orphan", "nil"];
+                let cause = Cause::unsupported("propagationPolicy", &json!(policy), &known);
+                return Err(invalid_options("DeleteOptions", &[cause]));
+            }
+            Some(policy) if !body["orphanDependents"].is_null() => {
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                let cause = Cause::invalid("propagationPolicy", &json!(policy), why);
+                return Err(invalid_options("DeleteOptions", &[cause]));
             }
             None if body["orphanDependents"] == json!(true) => Some("Orphan".to_owned()),
             policy => policy,
@@ -786,6 +891,11 @@ pub(crate) fn delete(
     let Some(stored) = store.get(kind, namespace, name) else {
         return Err(ApiError::not_found(kind, name));
     };
+    let system = ["default", "kube-system", "kube-public"].contains(&name);
+    if kind.group.is_empty() && kind.kind == "Namespace" && system {
+        let why = "this namespace may not be deleted";
+        return Err(ApiError::forbidden(kind, name, why));
+    }
     check_preconditions(kind, &stored, options)?;
     let old = stored.value();
     let mut new = old.clone();
@@ -808,6 +918,10 @@ pub(crate) fn delete(
         }
         if is_pod {
             meta_mut(&mut new).insert("deletionGracePeriodSeconds".to_owned(), json!(0));
+            if !stored.deleting {
+                let next = generation(&new) + 1;
+                meta_mut(&mut new).insert("generation".to_owned(), json!(next));
+            }
             let time = ctx.time();
             meta_mut(&mut new)
                 .entry("deletionTimestamp")
@@ -832,7 +946,9 @@ pub(crate) fn delete(
             "deletionTimestamp".to_owned(),
             json!(crate::object::time(at)),
         );
-        meta.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+        if !(kind.group.is_empty() && kind.kind == "Namespace") {
+            meta.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+        }
         if had_generation && !stored.deleting {
             meta.insert("generation".to_owned(), json!(next));
         }

@@ -70,6 +70,11 @@ fn merge_value<'p>(
             map.remove(key);
             continue;
         }
+        // Replacing what is not there does nothing.
+        let replaces = value.get(DIRECTIVE).and_then(Value::as_str) == Some("replace");
+        if replaces && !map.contains_key(key) {
+            continue;
+        }
         path.push(key);
         let slot = map.entry(key.clone()).or_insert(Value::Null);
         match value {
@@ -132,6 +137,7 @@ fn merge_list<'p>(
             Ok(())
         }
         Strategy::MergeBy(merge_key) => {
+            let before = slot.as_array().cloned().unwrap_or_default();
             let mut list = slot.as_array().cloned().unwrap_or_default();
             for item in items {
                 let Some(id) = item.get(merge_key) else {
@@ -152,10 +158,36 @@ fn merge_list<'p>(
                     }
                 }
             }
-            *slot = Value::Array(list);
+            *slot = Value::Array(in_order(list, items, &before, merge_key));
             Ok(())
         }
     }
+}
+
+/// Items of the patch in its order and items it does not name in theirs; where both were there
+/// before, as before, else what the patch adds comes first.
+fn in_order(list: Vec<Value>, patch: &[Value], before: &[Value], key: &str) -> Vec<Value> {
+    let place = |items: &[Value], item: &Value| {
+        items
+            .iter()
+            .position(|other| other.get(key) == item.get(key))
+    };
+    let (mut named, others): (Vec<Value>, Vec<Value>) = list
+        .into_iter()
+        .partition(|item| place(patch, item).is_some());
+    named.sort_by_key(|item| place(patch, item));
+    let mut out = Vec::with_capacity(named.len() + others.len());
+    let mut others = others.into_iter().peekable();
+    for item in named {
+        if let Some(own) = place(before, &item) {
+            while let Some(other) = others.next_if(|other| place(before, other) < Some(own)) {
+                out.push(other);
+            }
+        }
+        out.push(item);
+    }
+    out.extend(others);
+    out
 }
 
 /// Orders the items named in `order` as there; items not named keep their place after the named

@@ -114,7 +114,13 @@ pub(super) fn kinds() -> impl Iterator<Item = KindInfo> {
     ROWS.iter().map(|row| {
         let subs = words(row.sub);
         let review = row.group == "authorization.k8s.io";
-        let verbs: &[&str] = if review { &["create"] } else { ALL_VERBS };
+        let verbs: Vec<&str> = ALL_VERBS
+            .iter()
+            .copied()
+            .filter(|verb| !review || *verb == "create")
+            // Namespaces go one by one.
+            .filter(|verb| row.kind != "Namespace" || *verb != "deletecollection")
+            .collect();
         // events.k8s.io is a second view of the core events.
         let storage = match row.group {
             "events.k8s.io" => "/events".to_owned(),

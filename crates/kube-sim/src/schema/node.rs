@@ -97,6 +97,10 @@ fn flag(document: &Map<String, Value>, key: &str) -> bool {
     document.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
+fn flag_of(part: &Value, key: &str) -> bool {
+    part.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
 fn child(path: &str, segment: &str) -> String {
     if path.is_empty() {
         segment.to_owned()
@@ -178,7 +182,17 @@ impl Node {
             .flatten()
         {
             let at = child(path, &format!("properties[{name}]"));
-            properties.insert(name.clone(), Self::parse(part, &at)?);
+            let node = Self::parse(part, &at)?;
+            let free = flag_of(part, "x-kubernetes-int-or-string")
+                || flag_of(part, "x-kubernetes-preserve-unknown-fields");
+            if node.types.is_none() && !free && types == Some(Type::Object) {
+                return Err(SchemaError::new(
+                    child(&at, "type"),
+                    &Value::from(""),
+                    "must not be empty for specified object fields",
+                ));
+            }
+            properties.insert(name.clone(), node);
         }
         let additional = match map.get("additionalProperties") {
             Some(Value::Bool(true)) => Additional::Any,

@@ -181,7 +181,7 @@ impl Rule {
                     field if field.is_empty() => "<nil>".to_owned(),
                     field => field.strip_prefix('.').unwrap_or(&field).to_owned(),
                 };
-                Some(self.cause(field, type_name, &message))
+                Some(self.cause(field, type_name, value, &message))
             }
             Ok(other) => Some(Cause::invalid(
                 path,
@@ -206,7 +206,7 @@ impl Rule {
         }
     }
 
-    fn cause(&self, field: String, type_name: &str, message: &str) -> Cause {
+    fn cause(&self, field: String, type_name: &str, value: &Value, message: &str) -> Cause {
         match self.reason.as_str() {
             "FieldValueForbidden" => Cause::forbidden(field, message),
             "FieldValueRequired" => Cause::required(field, message),
@@ -215,7 +215,13 @@ impl Rule {
                 field,
                 format!("Duplicate value: {type_name:?}"),
             ),
-            _ => Cause::invalid(field, &Value::from(type_name), message),
+            // An object or a list is not shown.
+            _ if value.is_object() || value.is_array() => Cause::new(
+                "FieldValueInvalid",
+                field,
+                format!("Invalid value: {message}"),
+            ),
+            _ => Cause::invalid(field, value, message),
         }
     }
 }

@@ -92,7 +92,10 @@ impl Report<'_> {
         self.errors.push(Cause::new(
             "FieldValueTooMany",
             self.path,
-            format!("Too many: {count}: must have at most {limit} items"),
+            format!(
+                "Too many: {count}: must have at most {limit} {}",
+                if limit == 1 { "item" } else { "items" }
+            ),
         ));
     }
 }
@@ -114,6 +117,24 @@ pub(super) fn structural(
     }
     let mut report = Report { path, errors };
     if !has_type(node, value) {
+        let whole = node.types == Some(Type::Integer) && !node.format.is_empty();
+        if whole && value.is_f64() {
+            // A fraction is met by the check of the format first.
+            let format = &node.format;
+            report.errors.push(Cause::new(
+                "FieldValueTypeInvalid",
+                path,
+                format!(
+                    "Invalid value: \"float64\": {path} in body must be of type {format}: \"float64\""
+                ),
+            ));
+            let why =
+                format!("Checked value must be of type integer with format {format} in {path}");
+            report
+                .errors
+                .push(Cause::invalid("<nil>", &Value::from(""), &why));
+            return;
+        }
         let wanted = if node.int_or_string {
             "integer,string"
         } else {
@@ -153,6 +174,7 @@ fn string(node: &Node, value: &Value, text: &str, report: &mut Report<'_>) {
             report.path,
             format!("Too long: may not be more than {max} bytes"),
         ));
+        return;
     }
     if let Some(min) = node.length.min.filter(|min| length < *min) {
         report.invalid(value, &format!("should be at least {min} chars long"));
@@ -161,8 +183,15 @@ fn string(node: &Node, value: &Value, text: &str, report: &mut Report<'_>) {
         report.invalid(value, &format!("should match '{}'", pattern.as_str()));
     }
     if !matches(&node.format, text) {
-        let detail = format!("must be of type {}: {value}", node.format);
-        report.invalid(value, &detail);
+        let text = format!(
+            "{} in body must be of type {}: {value}",
+            report.path, node.format
+        );
+        report.errors.push(Cause::new(
+            "FieldValueTypeInvalid",
+            report.path,
+            format!("Invalid value: {value}: {text}"),
+        ));
     }
 }
 

@@ -44,14 +44,17 @@ async fn custom_resources_are_held_to_their_schema() {
     assert_eq!(code, 422);
     assert_eq!(
         error["message"],
-        "Widget.example.com \"w\" is invalid: spec.size: Invalid value: -1: spec.size in body should be greater than or equal to 0"
+        "Widget.example.com \"w\" is invalid: [spec.size: Invalid value: -1: spec.size in body should be greater than or equal to 0, .spec.size: Invalid value: -1: should be a non-negative integer]"
     );
     let mut odd = widget("w", 1);
     odd["spec"]["strange"] = json!(1);
     let (code, error) = cluster.post(&format!("{WIDGETS}?fieldValidation=Strict"), &odd);
     assert_eq!(
         (code, error["message"].as_str().unwrap()),
-        (400, "strict decoding error: unknown field \"spec.strange\"")
+        (
+            400,
+            "Widget in version \"v1\" cannot be handled as a Widget: strict decoding error: unknown field \"spec.strange\""
+        )
     );
     let pruned = cluster.ok("POST", WIDGETS, &odd);
     assert!(pruned["spec"].get("strange").is_none());
@@ -119,7 +122,7 @@ async fn an_eviction_spends_the_budget_and_is_refused_when_it_is_spent() {
     );
     assert_eq!(
         error["details"]["causes"][0],
-        json!({"reason": "DisruptionBudget", "message": "The disruption budget b needs 1 healthy pods and has 2 currently"})
+        json!({"reason": "DisruptionBudget", "message": "The disruption budget b does not allow evicting pods currently"})
     );
 }
 
@@ -177,7 +180,17 @@ async fn pods_that_do_not_run_and_unready_pods_follow_their_own_rules() {
     assert_eq!(evict(&cluster, "unready2").0, 201);
     let wrong = json!({"deleteOptions": {"preconditions": {"uid": "other"}}});
     running(&cluster, "p", true);
+    cluster.ok(
+        "MERGE",
+        &format!("{BUDGETS}/b/status"),
+        &json!({"status": {"disruptionsAllowed": 1, "observedGeneration": 2}}),
+    );
     assert_eq!(cluster.post(&format!("{PODS}/p/eviction"), &wrong).0, 409);
+    let spent = cluster.get(&format!("{BUDGETS}/b")).1;
+    assert_eq!(
+        spent["status"]["disruptionsAllowed"], 0,
+        "the budget is spent before the uid is looked at"
+    );
     assert_eq!(evict(&cluster, "gone").0, 404);
 }
 

@@ -359,7 +359,7 @@ async fn wrong_objects_are_refused_with_the_field_that_is_wrong() {
         ("{count: 3, foo: 1}", "unknown field \"spec.foo\""),
         (
             "{count: 30}",
-            "spec: Invalid value: \"object\": count must not be above limit",
+            "spec: Invalid value: count must not be above limit",
         ),
         (
             "{count: -1}",

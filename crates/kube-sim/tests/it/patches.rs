@@ -140,12 +140,13 @@ async fn an_apply_of_a_version_or_to_a_missing_status_is_refused() {
     let cluster = Cluster::new();
     let path = format!("{MAPS}/a?fieldManager=m");
     let mut map = config_map("a");
-    map["metadata"]["resourceVersion"] = json!("1");
+    map["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
     assert_eq!(
         cluster.call("APPLY", &path, &map).0,
         409,
-        "absent, yet a version is named"
+        "absent, yet a uid is named"
     );
+    map["metadata"] = json!({"name": "a", "resourceVersion": "1"});
     cluster.ok("POST", MAPS, &config_map("a"));
     assert_eq!(cluster.call("APPLY", &path, &map).0, 409, "another version");
     cluster.ok(
@@ -195,7 +196,10 @@ async fn conditions_are_merged_by_type_between_managers() {
     let out = cluster.get("/api/v1/nodes/n").1;
     assert_eq!(
         out["status"]["conditions"],
-        json!([{"type": "Ready", "status": "False"}, {"type": "Mine", "status": "True"}])
+        json!([
+            {"type": "Ready", "status": "False", "lastHeartbeatTime": null, "lastTransitionTime": null},
+            {"type": "Mine", "status": "True", "lastHeartbeatTime": null, "lastTransitionTime": null},
+        ])
     );
     let fields = &out["metadata"]["managedFields"];
     let one = fields
