@@ -520,7 +520,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.message,
-            "Apply failed with 1 conflict: conflict with \"kubectl\" using v1 at 2024-01-01T00:00:00Z: .data.a"
+            "Apply failed with 1 conflict: conflict with \"kubectl\" using v1: .data.a"
         );
     }
 }
