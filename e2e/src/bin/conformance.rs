@@ -63,7 +63,7 @@ async fn record(wanted: &[String]) -> anyhow::Result<()> {
         println!("{:28} {:4} requests", chapter.name, entries.len());
         requests += entries.len();
     }
-    let seconds = (clock.monotonic() - started).as_secs();
+    let seconds = clock.monotonic().saturating_sub(started).as_secs();
     println!("{requests} requests recorded in {seconds} s");
     Ok(())
 }
