@@ -300,7 +300,10 @@ fn delete_the_node(
             result.requeue_after = Some(Duration::from_secs(30));
         }
         NodeView::Present(node) if node.fresh => {
-            let proof = if vanished || ended(&result.record, observed, now, policy) {
+            let asked = result.record.removal.as_ref().is_some_and(|r| r.sent);
+            // A kubelet that reports contradicts any listing.
+            let fenced = asked && !node.ready && ended(&result.record, observed, now, policy);
+            let proof = if vanished || fenced {
                 Proof::vanished()
             } else {
                 match (Proof::drained(node), Proof::unreachable(node)) {

@@ -457,6 +457,22 @@ fn a_ready_node_outweighs_a_listing_that_lacks_its_machine() {
 }
 
 #[test]
+fn pods_on_a_ready_node_hold_it_at_the_last_step_too_whatever_the_listing_lacks() {
+    let mut record = removing(RemovalCause::Deleted, RemovalStep::DeletingNode);
+    record.deletion_requested = true;
+    let mut observed = observed();
+    observed.node = node(1, Cordon::Ours);
+    observed.cloud = seen(missing(3600), None);
+    for sent in [false, true] {
+        record.removal.as_mut().unwrap().sent = sent;
+        let transition = take(&record, &observed, 9000);
+        assert_eq!(transition.effect, None);
+        let step = transition.record.removal.unwrap().step;
+        assert_eq!(step, RemovalStep::Cordoning);
+    }
+}
+
+#[test]
 fn a_node_that_registered_proves_that_its_machine_runs() {
     let record = Record {
         phase: Phase::Provisioning,
