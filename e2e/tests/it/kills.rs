@@ -49,7 +49,7 @@ async fn twenty_kills_of_a_scale_up_by_ten_leave_ten_machines_all_owned() {
     let more = group("general", "small-2cpu-4gb", 2 * NODES, &json!({}));
     ground.apply(&more).await;
     // Each fills more than half of a node.
-    assert!(SMALL < 2 * 1500);
+    const { assert!(SMALL < 2 * 1500) };
     let options = DeploymentOptions::default();
     ground.deploy("web", NODES, "1500m", &options).await;
     let leases: Api<Lease> = Api::namespaced(ground.plane.client().await.unwrap(), "kube-system");
@@ -82,10 +82,10 @@ async fn twenty_kills_of_a_scale_up_by_ten_leave_ten_machines_all_owned() {
         ground.kill();
         asked.push(ground.requests(Route::AddWorker).len());
     }
-    let killing = ground.now() - began;
+    let killing = ground.now().saturating_sub(began);
     ground.start();
     ground.all_run(NODES as usize, 150).await;
-    let took = ground.now() - began;
+    let took = ground.now().saturating_sub(began);
     // Whatever was still to come would have come by now.
     ground.sleep(Duration::from_secs(5)).await;
     println!(

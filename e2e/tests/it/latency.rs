@@ -50,12 +50,13 @@ async fn twenty_pods_run_ten_seconds_after_their_machines_boot_on_as_many_as_the
                 .wait_until(limit, |view| view.counts().unschedulable > 0)
                 .await
         );
-        let (first_marked, created_to_marked) = (clock.now(), clock.monotonic() - created);
+        let (first_marked, created_to_marked) =
+            (clock.now(), clock.monotonic().saturating_sub(created));
         let all = |view: &sim::View| view.counts().unschedulable == PODS as usize;
         assert!(world.wait_until(limit, all).await);
         let all_marked = clock.now();
         ground.all_run(ran_before + PODS as usize, 60).await;
-        let took = ground.now() - created;
+        let took = ground.now().saturating_sub(created);
 
         let posts = ground.requests(Route::AddWorker).split_off(asked_before);
         let first = posts.first().unwrap().at;

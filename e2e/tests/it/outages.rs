@@ -76,7 +76,7 @@ async fn an_outage_of_both_kinds(seed: u64, how_long: Option<Duration>) {
     let began = ground.now();
     away(&mut ground, how_long).await;
     settled(&mut ground, 5).await;
-    let up = ground.now() - began;
+    let up = ground.now().saturating_sub(began);
     assert_eq!(ground.bought().len(), 5);
 
     let pods = |ground: &Ground| {
@@ -97,7 +97,7 @@ async fn an_outage_of_both_kinds(seed: u64, how_long: Option<Duration>) {
     let remaining = pods(&ground);
     away(&mut ground, how_long).await;
     settled(&mut ground, 2).await;
-    let down = ground.now() - began;
+    let down = ground.now().saturating_sub(began);
     // Nobody was moved: the nodes that went were empty.
     let mut last = pods(&ground);
     last.retain(|pod| !remaining.contains(pod));
@@ -149,7 +149,7 @@ async fn informers_go_on_after_the_history_they_watched_is_gone() {
     // Up, which needs the pods, and down, which needs the nodes and the pods on them.
     ground.scale("web", 4).await;
     settled(&mut ground, 4).await;
-    let up = ground.now() - began;
+    let up = ground.now().saturating_sub(began);
     ground.scale("web", 1).await;
     settled(&mut ground, 1).await;
     println!(

@@ -304,7 +304,7 @@ async fn what_the_predecessor_left_is_taken_over_without_buying_or_deleting_a_ma
                 .all(|(name, _)| phase(view, name).as_deref() == Some("Ready"))
         })
         .await;
-    let adopted = ground.now() - began;
+    let adopted = ground.now().saturating_sub(began);
     ground
         .until("the one without a machine is given up", 120, |_, view| {
             phase(view, "complete-nameless").is_none_or(|phase| phase == "Failed")
@@ -390,7 +390,7 @@ async fn what_the_predecessor_left_is_taken_over_without_buying_or_deleting_a_ma
     let began = ground.now();
     ground.scale("web", 20).await;
     ground.all_run(20, 120).await;
-    let up = ground.now() - began;
+    let up = ground.now().saturating_sub(began);
     assert_eq!(writes(&ground), (2, 1, 0), "bought, deleted, pools");
     let quick = json!({"spec": {"scaleDownPolicy": {"stabilizationWindowSeconds": 5,
         "cooldownSeconds": 5}}})
@@ -418,7 +418,7 @@ async fn what_the_predecessor_left_is_taken_over_without_buying_or_deleting_a_ma
                     .all(|node| !node.deleting || node.machine.as_ref() == Some(&vanished.uuid))
         })
         .await;
-    let down = ground.now() - began;
+    let down = ground.now().saturating_sub(began);
     println!(
         "{}",
         json!({
