@@ -64,6 +64,11 @@ impl Cause {
             ),
         )
     }
+
+    /// As it stands in a Status.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({"reason": self.reason, "message": self.message, "field": self.field})
+    }
 }
 
 /// A request that was refused: everything its `Status` body says.
@@ -169,6 +174,21 @@ impl ApiError {
 
     /// 422 with a cause per wrong field.
     pub fn invalid(kind: &KindInfo, name: &str, causes: &[Cause]) -> Self {
+        let mut details = json!({"name": name, "kind": kind.kind});
+        if !kind.group.is_empty() {
+            details["group"] = json!(kind.group);
+        }
+        Self::of_causes(&kind.qualified_kind(), name, causes, details)
+    }
+
+    /// 422 about the options of a request.
+    pub fn invalid_options(kind: &str, causes: &[Cause]) -> Self {
+        let details = json!({"group": "meta.k8s.io", "kind": kind});
+        Self::of_causes(&format!("{kind}.meta.k8s.io"), "", causes, details)
+    }
+
+    /// 422: `what` is wrong in each of these ways.
+    fn of_causes(what: &str, name: &str, causes: &[Cause], mut details: Value) -> Self {
         let lines: Vec<String> = causes
             .iter()
             .map(|cause| format!("{}: {}", cause.field, cause.message))
@@ -177,20 +197,14 @@ impl ApiError {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let message = format!("{} {name:?} is invalid: {text}", kind.qualified_kind());
-        let mut details = json!({
-            "name": name,
-            "kind": kind.kind,
-            "causes": causes.iter().map(|cause| json!({
-                "reason": cause.reason, "message": cause.message, "field": cause.field,
-            })).collect::<Vec<_>>(),
-        });
-        if !kind.group.is_empty() {
-            details["group"] = json!(kind.group);
-        }
+        details["causes"] = causes.iter().map(Cause::to_json).collect();
         Self {
             details,
-            ..Self::new(422, "Invalid", message)
+            ..Self::new(
+                422,
+                "Invalid",
+                format!("{what} {name:?} is invalid: {text}"),
+            )
         }
     }
 

@@ -18,7 +18,6 @@ use crate::{
         set_finalizers, str_at,
     },
     registry::KindInfo,
-    server::invalid_options,
     store::{Store, Stored},
     typed, validate,
 };
@@ -809,12 +808,12 @@ impl DeleteOptions {
             Some(policy) if !["Background", "Foreground", "Orphan"].contains(&policy.as_str()) => {
                 let known = ["Foreground", "Background", "Orphan", "nil"];
                 let cause = Cause::unsupported("propagationPolicy", &json!(policy), &known);
-                return Err(invalid_options("DeleteOptions", &[cause]));
+                return Err(ApiError::invalid_options("DeleteOptions", &[cause]));
             }
             Some(policy) if !body["orphanDependents"].is_null() => {
                 let why = "orphanDependents and deletionPropagation cannot be both set";
                 let cause = Cause::invalid("propagationPolicy", &json!(policy), why);
-                return Err(invalid_options("DeleteOptions", &[cause]));
+                return Err(ApiError::invalid_options("DeleteOptions", &[cause]));
             }
             None if body["orphanDependents"] == json!(true) => Some("Orphan".to_owned()),
             policy => policy,
