@@ -38,6 +38,13 @@ pub const CORDONED_BY: &str = "autoscaler.vpsie.com/cordoned-by";
 /// Taint `NoSchedule` on a node that is being removed.
 pub const REMOVING_TAINT: &str = "autoscaler.vpsie.com/removing";
 
+/// Kubernetes' taint of a node that is not Ready.
+pub const NOT_READY_TAINT: &str = "node.kubernetes.io/not-ready";
+/// Kubernetes' taint of a node whose kubelet is silent.
+pub const UNREACHABLE_TAINT: &str = "node.kubernetes.io/unreachable";
+/// Kubernetes' taint of a cordoned node.
+pub const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";
+
 /// Cluster Autoscaler's annotation `"true"` on Nodes: never scaled down.
 pub const CA_SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
 /// Karpenter's annotation `"true"` on Nodes: never disrupted.

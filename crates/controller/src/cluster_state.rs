@@ -15,7 +15,7 @@ mod tests;
 pub mod views;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -182,6 +182,12 @@ impl ClusterState {
         self.lock().nodes()
     }
 
+    /// A pod is bound nowhere.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.lock().has_waiting()
+    }
+
     /// The Node of this name.
     #[must_use]
     pub fn node(&self, name: &NodeName) -> Option<Arc<NodeRow>> {
@@ -192,12 +198,6 @@ impl ClusterState {
     #[must_use]
     pub fn pods_on(&self, name: &NodeName) -> Vec<Arc<Pod>> {
         self.lock().pods_on(name)
-    }
-
-    /// Pods the scheduler is making room for on a node.
-    #[must_use]
-    pub fn nominated(&self) -> BTreeSet<NodeName> {
-        self.lock().nominated()
     }
 
     /// Enters the answer of an own write; older news of the object is ignored from now on.

@@ -80,8 +80,10 @@ pub enum PodRole {
 pub enum PodState {
     /// The scheduler could not place it, since then.
     Unschedulable(Timestamp),
-    /// Not bound, and the scheduler has not given up on it (or it is gated).
+    /// Not bound, and the scheduler has not given up on it.
     Waiting,
+    /// Scheduling gates hold it: the scheduler does not look at it.
+    Gated,
     /// Bound to a node.
     Bound(NodeName),
 }
@@ -113,7 +115,7 @@ impl Pod {
     pub const fn node(&self) -> Option<&NodeName> {
         match &self.state {
             PodState::Bound(node) => Some(node),
-            PodState::Unschedulable(_) | PodState::Waiting => None,
+            PodState::Unschedulable(_) | PodState::Waiting | PodState::Gated => None,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Node, NodeName, Pod, Resources, SchedulingClass};
+use crate::{Node, NodeName, NodeShape, Pod, Resources, SchedulingClass};
 
 /// A node and what is placed on it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +60,7 @@ enum Undo {
     PutOn(NodeName, Arc<SchedulingClass>),
     RemoveNode(NodeName),
     RestoreNode(Box<NodeState>),
+    SetShape(NodeName, Arc<NodeShape>),
 }
 
 /// Nodes with what is on them, and the pods that wait.
@@ -141,6 +142,10 @@ impl ClusterSnapshot {
                 Some(Undo::RestoreNode(state)) => {
                     self.nodes.insert(state.node.name.clone(), *state).is_none()
                 }
+                Some(Undo::SetShape(name, shape)) => {
+                    let state = self.nodes.get_mut(&name);
+                    state.map(|state| state.node.shape = shape).is_some()
+                }
                 None => break,
             };
         }
@@ -166,6 +171,14 @@ impl ClusterSnapshot {
         let name = node.name.clone();
         self.nodes.insert(name.clone(), NodeState::empty(node));
         self.note(Undo::RemoveNode(name));
+    }
+
+    /// Gives a node another shape; what is on it stays.
+    pub fn set_shape(&mut self, name: &NodeName, shape: Arc<NodeShape>) {
+        if let Some(state) = self.nodes.get_mut(name) {
+            let before = std::mem::replace(&mut state.node.shape, shape);
+            self.note(Undo::SetShape(name.clone(), before));
+        }
     }
 
     /// Removes a node and what is on it.
@@ -211,7 +224,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::NodeShape;
 
     fn node(index: usize) -> Node {
         Node {
@@ -250,6 +262,7 @@ mod tests {
         Displace(usize, i64),
         Add(usize),
         Remove(usize),
+        Reshape(usize, i64),
         Fork,
         Commit,
         Revert,
@@ -261,6 +274,7 @@ mod tests {
             2 => (0..6_usize, 0..4_i64).prop_map(|(n, c)| Change::Displace(n, c)),
             1 => (0..6_usize).prop_map(Change::Add),
             1 => (0..6_usize).prop_map(Change::Remove),
+            1 => (0..6_usize, 0..4_i64).prop_map(|(n, c)| Change::Reshape(n, c)),
             1 => Just(Change::Fork),
             1 => Just(Change::Commit),
             1 => Just(Change::Revert),
@@ -281,6 +295,14 @@ mod tests {
             Change::Displace(n, c) => snapshot.displace(&name(n), &class(*c)),
             Change::Add(n) => snapshot.add_node(node(*n)),
             Change::Remove(n) => snapshot.remove_node(&name(n)),
+            Change::Reshape(n, c) => {
+                let allocatable = class(*c).requests.clone();
+                let shape = NodeShape {
+                    allocatable,
+                    ..NodeShape::default()
+                };
+                snapshot.set_shape(&name(n), Arc::new(shape));
+            }
             Change::Fork => snapshot.fork(),
             Change::Commit => snapshot.commit(),
             Change::Revert => snapshot.revert(),

@@ -5,6 +5,7 @@
 //! [`RemovalStep::DeletingNode`]: it is entered with a proof and after it nothing is taken back;
 //! before it, a voluntary removal ends (and uncordons) as soon as anything speaks against it.
 
+pub mod awaited;
 pub mod empty;
 mod proof;
 
@@ -47,10 +48,7 @@ pub(crate) fn advance(
     };
     result.requeue_after = Some(Duration::from_secs(2));
     // A voluntary removal whose object the user deletes meanwhile becomes an ordered one.
-    if result.record.deletion_requested
-        && removal.cause == RemovalCause::Empty
-        && removal.step < RemovalStep::DeletingNode
-    {
+    if result.record.deletion_requested && removal.can_be_taken_back() {
         if let Some(removal) = &mut result.record.removal {
             removal.cause = RemovalCause::Deleted;
         }

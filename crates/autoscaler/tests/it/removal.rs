@@ -60,6 +60,70 @@ fn a_pod_that_lands_after_the_cordon_takes_the_removal_back_and_the_node_stays()
 }
 
 #[test]
+fn a_node_stays_for_a_pod_that_the_scheduler_has_not_looked_at_again() {
+    virtually(|| async {
+        let harness = Harness::new(204).await;
+        harness.group("general", 0, 4, json!({})).await;
+        let replica = harness.start();
+        harness.deployment("web", 1, "800m", None).await;
+        harness.wait(20, "the pod runs", all_running(1)).await;
+        let (_, node) = only_node(&harness);
+        // Its scheduler gave up on it while the node was full, and is slow to look again.
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "slow", "namespace": "default" },
+            "spec": { "schedulerName": "slow", "containers": [{
+                "name": "main", "image": "registry.example/app:1",
+                "resources": { "requests": { "cpu": "800m" } },
+            }] },
+            "status": { "phase": "Pending", "conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "lastTransitionTime": "2026-01-05T08:00:00Z",
+            }] },
+        });
+        harness.world.scale("default", "web", 0).await.unwrap();
+        harness.world.kube.insert(pod).unwrap();
+        harness.minutes(40).await;
+        let view = harness.world.view();
+        assert!(view.nodes.contains_key(&node), "{}", harness.picture());
+        assert!(!view.nodes[&node].unschedulable, "{}", harness.picture());
+        assert_eq!((harness.bought(), harness.paid()), (1, 1));
+        harness
+            .world
+            .delete("v1", "Pod", "default", "slow")
+            .await
+            .unwrap();
+        let gone = |view: &sim::View| view.vpsie_nodes.is_empty();
+        harness.wait(30, "the node is removed", gone).await;
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_pod_that_would_fit_a_cordoned_node_takes_the_removal_back_and_buys_nothing() {
+    virtually(|| async {
+        let harness = Harness::new(205).await;
+        harness.group("general", 0, 4, json!({})).await;
+        let replica = harness.start();
+        harness.deployment("web", 1, "800m", None).await;
+        harness.wait(20, "the pod runs", all_running(1)).await;
+        let (_, node) = only_node(&harness);
+        harness.world.scale("default", "web", 0).await.unwrap();
+        harness
+            .wait(20, "the node is cordoned", |view| {
+                view.nodes.get(&node).is_some_and(|row| row.unschedulable)
+            })
+            .await;
+        harness.world.scale("default", "web", 1).await.unwrap();
+        harness.wait(5, "the pod runs again", all_running(1)).await;
+        harness.minutes(20).await;
+        assert_eq!(only_node(&harness).1, node);
+        assert_eq!((harness.bought(), harness.paid()), (1, 1));
+        replica.stop().await;
+    });
+}
+
+#[test]
 fn a_deleted_group_with_pods_on_it_is_drained_and_ends_with_nothing_paid() {
     virtually(|| async {
         let harness = Harness::new(202).await;

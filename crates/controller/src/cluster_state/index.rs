@@ -218,7 +218,7 @@ impl Index {
         let pod = Arc::new(pod);
         let place = match &pod.state {
             PodState::Bound(node) => self.pods_on.entry(node.clone()).or_default(),
-            PodState::Unschedulable(_) | PodState::Waiting => &mut self.waiting,
+            PodState::Unschedulable(_) | PodState::Waiting | PodState::Gated => &mut self.waiting,
         };
         place.insert(key.clone(), Arc::clone(&pod));
         self.pods.insert(key, PodRow { stamp, pod });
@@ -244,7 +244,7 @@ impl Index {
         self.waiting.remove(key);
         match &row.pod.state {
             PodState::Unschedulable(_) => self.unschedulable_changed = true,
-            PodState::Waiting => {}
+            PodState::Waiting | PodState::Gated => {}
             PodState::Bound(node) => {
                 if let Some(pods) = self.pods_on.get_mut(node) {
                     pods.remove(key);
@@ -374,11 +374,8 @@ impl Index {
             .count()
     }
 
-    pub(super) fn nominated(&self) -> BTreeSet<NodeName> {
-        self.waiting
-            .values()
-            .filter_map(|pod| pod.nominated.clone())
-            .collect()
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     pub(super) fn nodes(&self) -> Vec<Arc<NodeRow>> {

@@ -143,7 +143,7 @@ fn a_gated_pod_waits_and_is_not_unschedulable() {
     let mut index = Index::default();
     index.put_pod(&pod("a", gated));
     assert_eq!(index.unschedulable(), 0);
-    assert_eq!(index.snapshot().waiting()[0].state, PodState::Waiting);
+    assert_eq!(index.snapshot().waiting()[0].state, PodState::Gated);
 }
 
 #[test]

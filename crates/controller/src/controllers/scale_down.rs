@@ -14,11 +14,15 @@ use jiff::Timestamp;
 use model::{GroupKey, NodeName, PodRole};
 use planner::{
     lifecycle::{Phase, Removal, RemovalCause},
-    removal::empty::{self, Candidate, Input, Refusal},
+    removal::{
+        awaited::{Host, Rank, awaited},
+        empty::{self, Candidate, Input, Refusal},
+    },
 };
 use serde_json::json;
 
 use super::{
+    expected::Expected,
     groups, node_group,
     vpsie_node::{read_record, removal_status},
 };
@@ -234,7 +238,6 @@ fn tell_kept(ctx: &Context, input: &Input, report: &empty::Report, told: &mut To
 #[must_use]
 pub fn input(ctx: &Context) -> Input {
     let managed = ctx.groups();
-    let nominated = ctx.state.nominated();
     let mut input = Input {
         now: ctx.clock.now(),
         groups: BTreeMap::new(),
@@ -314,9 +317,7 @@ pub fn input(ctx: &Context) -> Input {
                     .as_ref()
                     .map(|row| startup_taints(row, spec))
                     .unwrap_or_default(),
-                nominated: nominated
-                    .contains(&node)
-                    .then(|| model::PodKey::new("", "a pod that was nominated to the node")),
+                awaited_by: None,
                 savings: group.price(&object.spec.instance_type),
                 removing,
                 node,
@@ -324,7 +325,42 @@ pub fn input(ctx: &Context) -> Input {
         }
         input.groups.insert(group.key.clone(), facts);
     }
+    note_awaited(ctx, &mut input.candidates);
     input
+}
+
+/// Which candidates pods that wait are about to be placed on.
+fn note_awaited(ctx: &Context, candidates: &mut [Candidate]) {
+    if candidates.is_empty() || !ctx.state.has_waiting() {
+        return;
+    }
+    let rank = |candidate: &Candidate| match (candidate.removing, candidate.pods.is_empty()) {
+        (true, _) => Rank::Removing,
+        (false, true) => Rank::Empty,
+        (false, false) => Rank::Staying,
+    };
+    let ranks: BTreeMap<&NodeName, Rank> = candidates
+        .iter()
+        .map(|candidate| (&candidate.node, rank(candidate)))
+        .collect();
+    let Expected { snapshot, leaving } = Expected::of(ctx);
+    let hosts = snapshot
+        .nodes()
+        .filter(|state| state.node.ready && state.node.defect.is_none())
+        .filter(|state| !leaving.contains(&state.node.name))
+        .map(|state| Host {
+            node: &state.node,
+            requested: state.requested.clone(),
+            rank: ranks
+                .get(&state.node.name)
+                .copied()
+                .unwrap_or(Rank::Staying),
+        })
+        .collect();
+    let awaited = awaited(hosts, snapshot.waiting());
+    for candidate in candidates {
+        candidate.awaited_by = awaited.get(&candidate.node).cloned();
+    }
 }
 
 /// The label or annotation by which somebody protects a node. A value that means nothing

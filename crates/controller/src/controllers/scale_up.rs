@@ -20,6 +20,7 @@ use planner::{
 };
 
 use super::{
+    expected::Expected,
     groups::{self, Group},
     node_group::{self, model_taint},
     vpsie_node::read_record,
@@ -326,15 +327,10 @@ fn suffix(group: &str, existing: &[String], salt: u32) -> String {
 #[must_use]
 pub fn input(ctx: &Context, groups: &[Group]) -> Input {
     let objects = ctx.state.vpsie_nodes();
-    let leaving = objects
-        .iter()
-        .map(|object| read_record(object))
-        .filter(|record| record.removal.is_some() || record.deletion_requested)
-        .filter_map(|record| record.node)
-        .collect();
+    let Expected { snapshot, leaving } = Expected::of(ctx);
     Input {
         now: ctx.clock.now(),
-        snapshot: ctx.state.snapshot(),
+        snapshot,
         leaving,
         groups: groups
             .iter()
@@ -413,14 +409,6 @@ fn group_input(ctx: &Context, group: &Group, objects: &[Arc<VPSieNode>]) -> scal
             && row.node.ready
             && row.node.defect.is_none()
         {
-            // Pods find room here as soon as the cluster notices what the kubelet has said.
-            if is_about_to_serve(&row.node) {
-                input.in_flight.push(InFlight {
-                    machine: object.metadata.name.clone().unwrap_or_default(),
-                    offering: object.spec.instance_type.as_str().into(),
-                    node: record.node.clone(),
-                });
-            }
             learned
                 .entry(object.spec.instance_type.clone())
                 .or_insert_with(|| row.node.shape.allocatable.clone());
@@ -435,14 +423,6 @@ fn group_input(ctx: &Context, group: &Group, objects: &[Arc<VPSieNode>]) -> scal
         })
         .collect();
     input
-}
-
-/// The kubelet reports a Ready node, and the controller that takes the taint away has not heard of
-/// it yet: after an outage of the API server that takes a minute. Another machine would have to
-/// wait for the same.
-fn is_about_to_serve(node: &model::Node) -> bool {
-    let mut taints = node.shape.taints.iter();
-    node.ready && taints.any(|taint| &*taint.key == "node.kubernetes.io/not-ready")
 }
 
 /// Until when an offering is not asked for, and why: from the failed machines whose evidence is

@@ -17,6 +17,7 @@ use planner::lifecycle::{
 };
 use serde_json::json;
 
+pub(super) use metadata::is_marked;
 pub(crate) use record::removal_status;
 pub use record::{open_operations, owned_instances, read as read_record, scope_of};
 use step::Step;

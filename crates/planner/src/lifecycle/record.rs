@@ -177,6 +177,13 @@ pub struct Removal {
 }
 
 impl Removal {
+    /// Nobody ordered it and the point of no return is ahead: it ends, and uncordons, as soon as
+    /// anything speaks against it.
+    #[must_use]
+    pub fn can_be_taken_back(&self) -> bool {
+        self.cause == RemovalCause::Empty && self.step < RemovalStep::DeletingNode
+    }
+
     /// A removal that begins now.
     #[must_use]
     pub const fn new(cause: RemovalCause, now: Timestamp) -> Self {

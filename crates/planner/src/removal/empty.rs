@@ -52,8 +52,8 @@ pub struct Candidate {
     pub allowed_hours: Option<String>,
     /// Startup taints that are still on it.
     pub startup_taints: Vec<String>,
-    /// Pending pods that would fit this node as soon as they are bound.
-    pub nominated: Option<PodKey>,
+    /// A pod that waits and is about to be placed here: see [`super::awaited`].
+    pub awaited_by: Option<PodKey>,
     /// Saved per hour by its removal, where known.
     pub savings: Option<HourlyPrice>,
     /// It is being removed already.
@@ -101,7 +101,7 @@ pub enum Refusal {
     },
     /// Startup taints are still on it.
     StartupTaints(String),
-    /// A pending pod is about to use it.
+    /// A pod that waits is about to be placed on it.
     NominatedPod(PodKey),
     /// Another node is being removed.
     RemovalInProgress(String),
@@ -311,7 +311,7 @@ fn refusals(input: &Input, candidate: &Candidate) -> Vec<Refusal> {
     if let Some(taint) = candidate.startup_taints.first() {
         refusals.push(Refusal::StartupTaints(taint.clone()));
     }
-    if let Some(pod) = &candidate.nominated {
+    if let Some(pod) = &candidate.awaited_by {
         refusals.push(Refusal::NominatedPod(pod.clone()));
     }
     let Some(group) = input.groups.get(&candidate.group) else {

@@ -42,7 +42,7 @@ fn candidate(name: &str) -> Candidate {
         protected_by: None,
         allowed_hours: None,
         startup_taints: vec![],
-        nominated: None,
+        awaited_by: None,
         savings: Some(HourlyPrice::new(Decimal::new(10, 2))),
         removing: false,
     }
@@ -125,7 +125,7 @@ fn each_thing_that_forbids_it_keeps_the_node_and_is_named() {
             Refusal::StartupTaints("cni:NoSchedule".into()),
         ),
         (
-            |input| input.candidates[0].nominated = Some(PodKey::new("default", "p")),
+            |input| input.candidates[0].awaited_by = Some(PodKey::new("default", "p")),
             Refusal::NominatedPod(pod()),
         ),
         (

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::labels;
 use k8s_openapi::{
     api::apps::v1::DaemonSet as KubeDaemonSet, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -36,15 +37,15 @@ struct TemplateView {
 /// Tolerations the DaemonSet controller gives every pod (Kubernetes documentation, "DaemonSet",
 /// section on taints and tolerations).
 const DAEMON_SET_TOLERATIONS: [(&str, TaintEffect); 6] = [
-    ("node.kubernetes.io/not-ready", TaintEffect::NoExecute),
-    ("node.kubernetes.io/unreachable", TaintEffect::NoExecute),
+    (labels::NOT_READY_TAINT, TaintEffect::NoExecute),
+    (labels::UNREACHABLE_TAINT, TaintEffect::NoExecute),
     ("node.kubernetes.io/disk-pressure", TaintEffect::NoSchedule),
     (
         "node.kubernetes.io/memory-pressure",
         TaintEffect::NoSchedule,
     ),
     ("node.kubernetes.io/pid-pressure", TaintEffect::NoSchedule),
-    ("node.kubernetes.io/unschedulable", TaintEffect::NoSchedule),
+    (labels::UNSCHEDULABLE_TAINT, TaintEffect::NoSchedule),
 ];
 
 impl DaemonSetView {

@@ -197,17 +197,15 @@ impl PodView {
             .flatten()
             .find(|condition| condition.type_ == "PodScheduled");
         match scheduled {
-            // Gated pods carry the reason SchedulingGated and wait for somebody else.
-            Some(condition)
-                if condition.status == "False"
-                    && condition.reason.as_deref() == Some("Unschedulable") =>
-            {
-                PodState::Unschedulable(
+            Some(condition) if condition.status == "False" => match condition.reason.as_deref() {
+                Some("Unschedulable") => PodState::Unschedulable(
                     condition
                         .last_transition_time
                         .unwrap_or(Timestamp::UNIX_EPOCH),
-                )
-            }
+                ),
+                Some("SchedulingGated") => PodState::Gated,
+                _ => PodState::Waiting,
+            },
             _ => PodState::Waiting,
         }
     }

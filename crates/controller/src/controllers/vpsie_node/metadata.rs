@@ -251,7 +251,7 @@ pub(super) fn cordon(row: &NodeRow, owner: &str) -> Option<Value> {
 
 /// We cordoned the Node and have not taken our mark off again. Without the annotation, our taint
 /// says so only while the node is schedulable: a human's cordon stays a human's.
-pub(super) fn is_marked(row: &NodeRow) -> bool {
+pub(in crate::controllers) fn is_marked(row: &NodeRow) -> bool {
     let tainted = row
         .taints
         .iter()
@@ -269,7 +269,7 @@ pub(super) fn uncordon(row: &NodeRow) -> Option<Value> {
         .iter()
         .filter(|taint| taint.key != labels::REMOVING_TAINT)
         // Kubernetes' own taint of a cordoned node goes with the cordon.
-        .filter(|taint| taint.key != "node.kubernetes.io/unschedulable")
+        .filter(|taint| taint.key != labels::UNSCHEDULABLE_TAINT)
         .collect();
     Some(json!({
         "metadata": { "annotations": { labels::CORDONED_BY: null } },
