@@ -5,9 +5,9 @@ use crate::lifecycle::{NodeState, Record};
 /// The right to delete one Node and its machine. There is no other way to get one than to have
 /// been through the removal's steps: the constructors are private to this module's parent.
 ///
-/// ```compile_fail
-/// // The fields are private: a proof cannot be written down.
-/// let forged = planner::removal::Proof { kind: todo!() };
+/// ```compile_fail,E0624
+/// // The constructors are private: nobody else can claim that a machine has vanished.
+/// let forged = planner::removal::Proof::vanished();
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proof {
