@@ -472,7 +472,7 @@ fn large_pod(number: usize) -> String {
 
 /// Run alone: `cargo test -p controller --lib -- --ignored --nocapture the_index_of`.
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "measures resident memory, which is the whole process's: run alone"]
 fn the_index_of_30_000_pods_on_1_000_nodes_takes_less_than_25_mib() {
     let mut index = Index::default();
     let before = resident();
