@@ -12,6 +12,7 @@ pub(crate) mod pods;
 pub(crate) mod replica_sets;
 pub(crate) mod scheduler;
 pub(crate) mod stateful_sets;
+pub(crate) mod turns;
 
 use std::{future::Future, time::Duration};
 

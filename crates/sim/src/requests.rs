@@ -103,10 +103,8 @@ impl Writer {
         key: &Key,
         status: &Value,
     ) -> Result<Value, kube::Error> {
-        let path = format!("{}/status", place.object(key));
         let patch = json!({ "status": status });
-        self.send(Method::PATCH, path, "application/merge-patch+json", &patch)
-            .await
+        self.merge_at(place, key, "status", &patch).await
     }
 
     /// Merge patch at a subresource, of more than the status alone.
@@ -213,6 +211,11 @@ fn code(error: &kube::Error) -> Option<u16> {
 /// The object is not there (any more).
 pub(crate) fn absent(error: &kube::Error) -> bool {
     code(error) == Some(404)
+}
+
+/// Whether nothing is left to write: it was taken, or the object is not there (any more).
+pub(crate) fn settled(written: &Result<Value, kube::Error>) -> bool {
+    written.as_ref().map_or_else(absent, |_| true)
 }
 
 /// The object is there already, or has changed meanwhile.

@@ -7,9 +7,9 @@ use runtime::{Clock, Randomness};
 use serde_json::{Value, json};
 
 use super::{
-    AGAIN, Actor,
-    pods::{Known, OwnerOf, Queue},
+    pods::{Known, OwnerOf},
     scheduler::stamp,
+    turns::{Reconciler, Turns},
 };
 use crate::{
     config::Range,
@@ -24,11 +24,9 @@ const HASH: &str = "pod-template-hash";
 pub(crate) struct Deployments {
     writer: Writer,
     clock: Clock,
-    random: Randomness,
-    latency: Range,
     known: Known<Deployment>,
     sets: BTreeMap<String, BTreeMap<Key, Arc<ReplicaSet>>>,
-    queue: Queue,
+    turns: Turns,
 }
 
 impl Deployments {
@@ -36,15 +34,14 @@ impl Deployments {
         Self {
             writer,
             clock,
-            random,
-            latency,
             known: Known::default(),
             sets: BTreeMap::new(),
-            queue: Queue::default(),
+            turns: Turns::new(random, latency),
         }
     }
 
-    async fn reconcile(&mut self, key: &Key) -> Result<(), kube::Error> {
+    /// Does the next step of the roll-out of `key`, if one is due.
+    async fn roll_out(&mut self, key: &Key) -> Result<(), kube::Error> {
         let Some(deployment) = self.known.objects.get(key).cloned() else {
             return Ok(());
         };
@@ -243,9 +240,13 @@ fn hash_of(template: &Value) -> String {
     text
 }
 
-impl Actor for Deployments {
-    fn observe(&mut self, change: Change, now: Duration) {
-        let key = match &change {
+impl Reconciler for Deployments {
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn note(&mut self, change: &Change) -> Vec<Key> {
+        let key = match change {
             Change::Deployment(seen) => Some(self.known.observe(seen)),
             Change::ReplicaSet(seen) => {
                 let set = seen.object();
@@ -264,18 +265,16 @@ impl Actor for Deployments {
             }
             _ => None,
         };
-        if let Some(key) = key {
-            self.queue.want(key, now + self.latency.draw(&self.random));
-        }
+        key.into_iter().collect()
     }
 
-    async fn act(&mut self, now: Duration) -> Option<Duration> {
-        for key in self.queue.take(now) {
-            if let Err(error) = self.reconcile(&key).await {
+    async fn reconcile(&mut self, key: &Key, _: Duration) -> bool {
+        match self.roll_out(key).await {
+            Ok(()) => true,
+            Err(error) => {
                 tracing::debug!(deployment = %key, %error, "not reconciled");
-                self.queue.want(key, now + AGAIN);
+                false
             }
         }
-        self.queue.next()
     }
 }

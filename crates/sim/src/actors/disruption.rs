@@ -7,15 +7,15 @@ use runtime::{Clock, Randomness};
 use serde_json::{Value, json};
 
 use super::{
-    AGAIN, Actor,
-    pods::{Known, Queue},
+    pods::Known,
     scheduler::stamp,
+    turns::{Reconciler, Turns},
 };
 use crate::{
     config::Range,
     objects::{Budget, BudgetStatus, Key, Object, Pod, ReplicaSet, StatefulSet},
     observe::{Change, Seen},
-    requests::{BUDGETS, Writer, absent},
+    requests::{BUDGETS, Writer, settled},
 };
 
 /// How long an eviction that was granted may take until the pod is seen to be deleted.
@@ -24,13 +24,11 @@ const GRANTED: SignedDuration = SignedDuration::from_mins(2);
 pub(crate) struct Disruption {
     writer: Writer,
     clock: Clock,
-    random: Randomness,
-    latency: Range,
     known: Known<Budget>,
     replica_sets: Known<ReplicaSet>,
     stateful_sets: Known<StatefulSet>,
     pods: BTreeMap<Key, Arc<Pod>>,
-    queue: Queue,
+    turns: Turns,
 }
 
 impl Disruption {
@@ -38,13 +36,11 @@ impl Disruption {
         Self {
             writer,
             clock,
-            random,
-            latency,
             known: Known::default(),
             replica_sets: Known::default(),
             stateful_sets: Known::default(),
             pods: BTreeMap::new(),
-            queue: Queue::default(),
+            turns: Turns::new(random, latency),
         }
     }
 
@@ -133,6 +129,49 @@ impl Disruption {
             disrupted_pods: disrupted,
         }
     }
+}
+
+/// A number, or a share of `whole` in percent, rounded up.
+fn share(value: &Value, whole: i64) -> i64 {
+    match value {
+        Value::Number(number) => number.as_i64().unwrap_or_default(),
+        Value::String(text) => {
+            let percent: i64 = text.trim_end_matches('%').parse().unwrap_or_default();
+            (whole * percent + 99).div_euclid(100)
+        }
+        _ => 0,
+    }
+}
+
+impl Reconciler for Disruption {
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn note(&mut self, change: &Change) -> Vec<Key> {
+        let namespace = match change {
+            Change::Budget(seen) => {
+                return vec![self.known.observe(seen)];
+            }
+            Change::ReplicaSet(seen) => self.replica_sets.observe(seen).namespace,
+            Change::StatefulSet(seen) => self.stateful_sets.observe(seen).namespace,
+            Change::Pod(seen) => {
+                let pod = seen.object();
+                match seen {
+                    Seen::Put(_) => self.pods.insert(pod.key(), Arc::clone(pod)),
+                    Seen::Gone(_) => self.pods.remove(&pod.key()),
+                };
+                pod.key().namespace
+            }
+            _ => return Vec::new(),
+        };
+        self.known
+            .objects
+            .range(Key::new(&namespace, "")..)
+            .take_while(|(key, _)| key.namespace == namespace)
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
 
     async fn reconcile(&mut self, key: &Key, now: Duration) -> bool {
         let Some(budget) = self.known.objects.get(key).cloned() else {
@@ -141,7 +180,7 @@ impl Disruption {
         let status = self.status(&budget, self.clock.now());
         if !status.disrupted_pods.is_empty() {
             let again = Duration::try_from(GRANTED).unwrap_or_default();
-            self.queue.want(key.clone(), now + again);
+            self.turns.at(key.clone(), now + again);
         }
         if status == budget.status {
             return true;
@@ -169,64 +208,7 @@ impl Disruption {
                 }],
             },
         });
-        match self.writer.merge_at(BUDGETS, key, "status", &patch).await {
-            Ok(_) => true,
-            Err(error) => absent(&error),
-        }
-    }
-}
-
-/// A number, or a share of `whole` in percent, rounded up.
-fn share(value: &Value, whole: i64) -> i64 {
-    match value {
-        Value::Number(number) => number.as_i64().unwrap_or_default(),
-        Value::String(text) => {
-            let percent: i64 = text.trim_end_matches('%').parse().unwrap_or_default();
-            (whole * percent + 99).div_euclid(100)
-        }
-        _ => 0,
-    }
-}
-
-impl Actor for Disruption {
-    fn observe(&mut self, change: Change, now: Duration) {
-        let namespace = match &change {
-            Change::Budget(seen) => {
-                let key = self.known.observe(seen);
-                self.queue.want(key, now + self.latency.draw(&self.random));
-                return;
-            }
-            Change::ReplicaSet(seen) => self.replica_sets.observe(seen).namespace,
-            Change::StatefulSet(seen) => self.stateful_sets.observe(seen).namespace,
-            Change::Pod(seen) => {
-                let pod = seen.object();
-                match seen {
-                    Seen::Put(_) => self.pods.insert(pod.key(), Arc::clone(pod)),
-                    Seen::Gone(_) => self.pods.remove(&pod.key()),
-                };
-                pod.key().namespace
-            }
-            _ => return,
-        };
-        let keys: Vec<_> = self
-            .known
-            .objects
-            .range(Key::new(&namespace, "")..)
-            .take_while(|(key, _)| key.namespace == namespace)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            self.queue.want(key, now + self.latency.draw(&self.random));
-        }
-    }
-
-    async fn act(&mut self, now: Duration) -> Option<Duration> {
-        for key in self.queue.take(now) {
-            if !self.reconcile(&key, now).await {
-                self.queue.want(key, now + AGAIN);
-            }
-        }
-        self.queue.next()
+        settled(&self.writer.merge_at(BUDGETS, key, "status", &patch).await)
     }
 }
 

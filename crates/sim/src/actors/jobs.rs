@@ -7,25 +7,23 @@ use runtime::{Clock, Randomness};
 use serde_json::json;
 
 use super::{
-    AGAIN, Actor,
-    pods::{Known, OwnerOf, PodName, PodsByOwner, Queue, from_template, owner_of},
+    pods::{Known, OwnerOf, PodName, PodsByOwner, from_template, owner_of},
     scheduler::stamp,
+    turns::{Reconciler, Turns},
 };
 use crate::{
     config::Range,
     objects::{Job, Key, Object},
     observe::Change,
-    requests::{JOBS, Writer, absent},
+    requests::{JOBS, Writer, settled},
 };
 
 pub(crate) struct Jobs {
     writer: Writer,
     clock: Clock,
-    random: Randomness,
-    latency: Range,
     known: Known<Job>,
     pods: PodsByOwner,
-    queue: Queue,
+    turns: Turns,
 }
 
 impl Jobs {
@@ -33,12 +31,50 @@ impl Jobs {
         Self {
             writer,
             clock,
-            random,
-            latency,
             known: Known::default(),
             pods: PodsByOwner::default(),
-            queue: Queue::default(),
+            turns: Turns::new(random, latency),
         }
+    }
+
+    async fn report(&self, job: &Job, succeeded: i64, failed: i64, completions: usize) -> bool {
+        let alive = self.pods.alive(job.uid());
+        let active = alive.iter().filter(|pod| !pod.finished()).count() as i64;
+        let ready = alive.iter().filter(|pod| pod.ready()).count() as i64;
+        let done = succeeded >= completions as i64;
+        let known = &job.status;
+        if (known.active, known.succeeded, known.failed, known.ready)
+            == (active, succeeded, failed, ready)
+            && known.start_time.is_some()
+            && !done
+        {
+            return true;
+        }
+        let now = stamp(&self.clock);
+        let mut status = json!({"active": active, "succeeded": succeeded, "failed": failed,
+            "ready": ready, "startTime": known.start_time.clone().unwrap_or_else(|| now.clone())});
+        if done {
+            status["completionTime"] = json!(now);
+            status["conditions"] = json!(["SuccessCriteriaMet", "Complete"].map(|kind| json!({
+                "type": kind, "status": "True", "reason": "CompletionsReached",
+                "message": "Reached expected number of succeeded pods",
+                "lastTransitionTime": now, "lastProbeTime": now})));
+        }
+        settled(&self.writer.merge_status(JOBS, &job.key(), &status).await)
+    }
+}
+
+impl Reconciler for Jobs {
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn note(&mut self, change: &Change) -> Vec<Key> {
+        let key = match change {
+            Change::Job(seen) => Some(self.known.observe(seen)),
+            _ => owner_of(&mut self.pods, &self.known, change),
+        };
+        key.into_iter().collect()
     }
 
     async fn reconcile(&mut self, key: &Key, now: Duration) -> bool {
@@ -88,55 +124,5 @@ impl Jobs {
             && self
                 .report(&job, succeeded as i64, failed as i64, completions)
                 .await
-    }
-
-    async fn report(&self, job: &Job, succeeded: i64, failed: i64, completions: usize) -> bool {
-        let alive = self.pods.alive(job.uid());
-        let active = alive.iter().filter(|pod| !pod.finished()).count() as i64;
-        let ready = alive.iter().filter(|pod| pod.ready()).count() as i64;
-        let done = succeeded >= completions as i64;
-        let known = &job.status;
-        if (known.active, known.succeeded, known.failed, known.ready)
-            == (active, succeeded, failed, ready)
-            && known.start_time.is_some()
-            && !done
-        {
-            return true;
-        }
-        let now = stamp(&self.clock);
-        let mut status = json!({"active": active, "succeeded": succeeded, "failed": failed,
-            "ready": ready, "startTime": known.start_time.clone().unwrap_or_else(|| now.clone())});
-        if done {
-            status["completionTime"] = json!(now);
-            status["conditions"] = json!(["SuccessCriteriaMet", "Complete"].map(|kind| json!({
-                "type": kind, "status": "True", "reason": "CompletionsReached",
-                "message": "Reached expected number of succeeded pods",
-                "lastTransitionTime": now, "lastProbeTime": now})));
-        }
-        match self.writer.merge_status(JOBS, &job.key(), &status).await {
-            Ok(_) => true,
-            Err(error) => absent(&error),
-        }
-    }
-}
-
-impl Actor for Jobs {
-    fn observe(&mut self, change: Change, now: Duration) {
-        let key = match &change {
-            Change::Job(seen) => Some(self.known.observe(seen)),
-            _ => owner_of(&mut self.pods, &self.known, &change),
-        };
-        if let Some(key) = key {
-            self.queue.want(key, now + self.latency.draw(&self.random));
-        }
-    }
-
-    async fn act(&mut self, now: Duration) -> Option<Duration> {
-        for key in self.queue.take(now) {
-            if !self.reconcile(&key, now).await {
-                self.queue.want(key, now + AGAIN);
-            }
-        }
-        self.queue.next()
     }
 }

@@ -212,6 +212,15 @@ impl Kubelet {
         );
     }
 
+    /// Sees to every pod bound to `node`.
+    fn sync_bound(&mut self, node: &str, now: Duration) {
+        let bound = self.pods.get(node).into_iter().flatten();
+        let bound: Vec<_> = bound.map(|(_, pod)| Arc::clone(pod)).collect();
+        for pod in bound {
+            self.sync(&pod, now);
+        }
+    }
+
     fn enter_finish(&mut self, pod: &Pod, now: Duration) {
         if pod.spec.restart_policy.as_deref().unwrap_or("Always") == "Always" {
             return;
@@ -364,18 +373,7 @@ impl Kubelet {
             .patch_status(NODES, &Key::new("", &node), &status)
             .await
         {
-            Ok(_) => {
-                let bound: Vec<_> = self
-                    .pods
-                    .get(&node)
-                    .into_iter()
-                    .flatten()
-                    .map(|(_, pod)| Arc::clone(pod))
-                    .collect();
-                for pod in bound {
-                    self.sync(&pod, now);
-                }
-            }
+            Ok(_) => self.sync_bound(&node, now),
             Err(error) if absent(&error) => {}
             Err(error) => {
                 tracing::debug!(node, %error, "readiness not written");
@@ -592,16 +590,7 @@ impl Kubelet {
             }
             Seen::Put(_) => {
                 if self.nodes.insert(name.clone()) && self.works(&name) {
-                    let bound: Vec<_> = self
-                        .pods
-                        .get(&name)
-                        .into_iter()
-                        .flatten()
-                        .map(|(_, pod)| Arc::clone(pod))
-                        .collect();
-                    for pod in bound {
-                        self.sync(&pod, now);
-                    }
+                    self.sync_bound(&name, now);
                 }
                 // Somebody else has judged the node: the kubelet says what is true.
                 let says = seen.object().ready();

@@ -11,7 +11,7 @@ use std::{
 use runtime::Clock;
 use serde_json::{Value, json};
 
-use super::{AGAIN, Actor, pods::Queue, scheduler::stamp, sooner};
+use super::{AGAIN, Actor, scheduler::stamp, sooner, turns::Queue};
 use crate::{
     agenda::Agenda,
     config::NodeLifecycleConfig,

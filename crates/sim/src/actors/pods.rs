@@ -164,39 +164,6 @@ impl OwnerOf<'_> {
     }
 }
 
-/// Which owners want a look, and when.
-#[derive(Default)]
-pub(crate) struct Queue {
-    due: BTreeMap<Key, Duration>,
-}
-
-impl Queue {
-    /// A look at `key`, at `at` or earlier.
-    pub(crate) fn want(&mut self, key: Key, at: Duration) {
-        let due = self.due.entry(key).or_insert(at);
-        *due = at.min(*due);
-    }
-
-    /// Every key that is due at `now`, by name.
-    pub(crate) fn take(&mut self, now: Duration) -> Vec<Key> {
-        let due: Vec<_> = self
-            .due
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in &due {
-            self.due.remove(key);
-        }
-        due
-    }
-
-    /// When the next look is wanted.
-    pub(crate) fn next(&self) -> Option<Duration> {
-        self.due.values().min().copied()
-    }
-}
-
 /// Objects of one kind, by name and by UID.
 pub(crate) struct Known<K> {
     pub(crate) objects: BTreeMap<Key, Arc<K>>,

@@ -6,40 +6,71 @@ use runtime::Randomness;
 use serde_json::json;
 
 use super::{
-    AGAIN, Actor,
-    pods::{
-        Known, OwnerOf, PodName, PodsByOwner, Queue, by_dispensability, from_template, owner_of,
-    },
+    pods::{Known, OwnerOf, PodName, PodsByOwner, by_dispensability, from_template, owner_of},
+    turns::{Reconciler, Turns},
 };
 use crate::{
     config::Range,
     objects::{Key, Object, ReplicaSet},
     observe::Change,
-    requests::{REPLICA_SETS, Writer, absent},
+    requests::{REPLICA_SETS, Writer, settled},
 };
 
 pub(crate) struct ReplicaSets {
     writer: Writer,
-    random: Randomness,
-    latency: Range,
     known: Known<ReplicaSet>,
     pods: PodsByOwner,
-    queue: Queue,
+    turns: Turns,
 }
 
 impl ReplicaSets {
     pub(crate) fn new(writer: Writer, random: Randomness, latency: Range) -> Self {
         Self {
             writer,
-            random,
-            latency,
             known: Known::default(),
             pods: PodsByOwner::default(),
-            queue: Queue::default(),
+            turns: Turns::new(random, latency),
         }
     }
 
-    /// Whether everything that was to be written was taken.
+    async fn report(&self, set: &ReplicaSet) -> bool {
+        let alive = self.pods.alive(set.uid());
+        let count = alive.iter().filter(|pod| !pod.finished()).count() as i64;
+        let ready = alive.iter().filter(|pod| pod.ready()).count() as i64;
+        let known = &set.status;
+        if (
+            known.replicas,
+            known.ready_replicas,
+            known.available_replicas,
+        ) == (count, ready, ready)
+            && known.observed_generation == set.generation()
+        {
+            return true;
+        }
+        let status = json!({"replicas": count, "fullyLabeledReplicas": count, "readyReplicas": ready,
+            "availableReplicas": ready, "observedGeneration": set.generation()});
+        settled(
+            &self
+                .writer
+                .merge_status(REPLICA_SETS, &set.key(), &status)
+                .await,
+        )
+    }
+}
+
+impl Reconciler for ReplicaSets {
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn note(&mut self, change: &Change) -> Vec<Key> {
+        let key = match change {
+            Change::ReplicaSet(seen) => Some(self.known.observe(seen)),
+            _ => owner_of(&mut self.pods, &self.known, change),
+        };
+        key.into_iter().collect()
+    }
+
     async fn reconcile(&mut self, key: &Key, now: Duration) -> bool {
         let Some(set) = self.known.objects.get(key).cloned() else {
             return true;
@@ -78,52 +109,5 @@ impl ReplicaSets {
             }
         }
         taken && self.report(&set).await
-    }
-
-    async fn report(&self, set: &ReplicaSet) -> bool {
-        let alive = self.pods.alive(set.uid());
-        let count = alive.iter().filter(|pod| !pod.finished()).count() as i64;
-        let ready = alive.iter().filter(|pod| pod.ready()).count() as i64;
-        let known = &set.status;
-        if (
-            known.replicas,
-            known.ready_replicas,
-            known.available_replicas,
-        ) == (count, ready, ready)
-            && known.observed_generation == set.generation()
-        {
-            return true;
-        }
-        let status = json!({"replicas": count, "fullyLabeledReplicas": count, "readyReplicas": ready,
-            "availableReplicas": ready, "observedGeneration": set.generation()});
-        match self
-            .writer
-            .merge_status(REPLICA_SETS, &set.key(), &status)
-            .await
-        {
-            Ok(_) => true,
-            Err(error) => absent(&error),
-        }
-    }
-}
-
-impl Actor for ReplicaSets {
-    fn observe(&mut self, change: Change, now: Duration) {
-        let key = match &change {
-            Change::ReplicaSet(seen) => Some(self.known.observe(seen)),
-            _ => owner_of(&mut self.pods, &self.known, &change),
-        };
-        if let Some(key) = key {
-            self.queue.want(key, now + self.latency.draw(&self.random));
-        }
-    }
-
-    async fn act(&mut self, now: Duration) -> Option<Duration> {
-        for key in self.queue.take(now) {
-            if !self.reconcile(&key, now).await {
-                self.queue.want(key, now + AGAIN);
-            }
-        }
-        self.queue.next()
     }
 }

@@ -7,35 +7,70 @@ use runtime::Randomness;
 use serde_json::json;
 
 use super::{
-    AGAIN, Actor,
-    pods::{Known, OwnerOf, PodName, PodsByOwner, Queue, from_template, owner_of},
+    pods::{Known, OwnerOf, PodName, PodsByOwner, from_template, owner_of},
+    turns::{Reconciler, Turns},
 };
 use crate::{
     config::Range,
     objects::{Key, Object, StatefulSet},
     observe::Change,
-    requests::{STATEFUL_SETS, Writer, absent},
+    requests::{STATEFUL_SETS, Writer, settled},
 };
 
 pub(crate) struct StatefulSets {
     writer: Writer,
-    random: Randomness,
-    latency: Range,
     known: Known<StatefulSet>,
     pods: PodsByOwner,
-    queue: Queue,
+    turns: Turns,
 }
 
 impl StatefulSets {
     pub(crate) fn new(writer: Writer, random: Randomness, latency: Range) -> Self {
         Self {
             writer,
-            random,
-            latency,
             known: Known::default(),
             pods: PodsByOwner::default(),
-            queue: Queue::default(),
+            turns: Turns::new(random, latency),
         }
+    }
+
+    async fn report(&self, set: &StatefulSet) -> bool {
+        let count = self.pods.all(set.uid()).count() as i64;
+        let alive = self.pods.alive(set.uid());
+        let ready = alive.iter().filter(|pod| pod.ready()).count() as i64;
+        let known = &set.status;
+        if (
+            known.replicas,
+            known.ready_replicas,
+            known.available_replicas,
+        ) == (count, ready, ready)
+            && known.observed_generation == set.generation()
+        {
+            return true;
+        }
+        let status = json!({"replicas": count, "readyReplicas": ready, "availableReplicas": ready,
+            "currentReplicas": count, "updatedReplicas": count,
+            "observedGeneration": set.generation()});
+        settled(
+            &self
+                .writer
+                .merge_status(STATEFUL_SETS, &set.key(), &status)
+                .await,
+        )
+    }
+}
+
+impl Reconciler for StatefulSets {
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn note(&mut self, change: &Change) -> Vec<Key> {
+        let key = match change {
+            Change::StatefulSet(seen) => Some(self.known.observe(seen)),
+            _ => owner_of(&mut self.pods, &self.known, change),
+        };
+        key.into_iter().collect()
     }
 
     async fn reconcile(&mut self, key: &Key, now: Duration) -> bool {
@@ -96,53 +131,5 @@ impl StatefulSets {
             }
         }
         taken && self.report(&set).await
-    }
-
-    async fn report(&self, set: &StatefulSet) -> bool {
-        let count = self.pods.all(set.uid()).count() as i64;
-        let alive = self.pods.alive(set.uid());
-        let ready = alive.iter().filter(|pod| pod.ready()).count() as i64;
-        let known = &set.status;
-        if (
-            known.replicas,
-            known.ready_replicas,
-            known.available_replicas,
-        ) == (count, ready, ready)
-            && known.observed_generation == set.generation()
-        {
-            return true;
-        }
-        let status = json!({"replicas": count, "readyReplicas": ready, "availableReplicas": ready,
-            "currentReplicas": count, "updatedReplicas": count,
-            "observedGeneration": set.generation()});
-        match self
-            .writer
-            .merge_status(STATEFUL_SETS, &set.key(), &status)
-            .await
-        {
-            Ok(_) => true,
-            Err(error) => absent(&error),
-        }
-    }
-}
-
-impl Actor for StatefulSets {
-    fn observe(&mut self, change: Change, now: Duration) {
-        let key = match &change {
-            Change::StatefulSet(seen) => Some(self.known.observe(seen)),
-            _ => owner_of(&mut self.pods, &self.known, &change),
-        };
-        if let Some(key) = key {
-            self.queue.want(key, now + self.latency.draw(&self.random));
-        }
-    }
-
-    async fn act(&mut self, now: Duration) -> Option<Duration> {
-        for key in self.queue.take(now) {
-            if !self.reconcile(&key, now).await {
-                self.queue.want(key, now + AGAIN);
-            }
-        }
-        self.queue.next()
     }
 }
