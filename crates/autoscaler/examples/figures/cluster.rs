@@ -9,14 +9,29 @@ use vpsie_sim::Machine;
 pub(crate) const POD_BYTES: usize = 9_000;
 
 /// Workers each group has at least.
-pub(crate) const MIN_NODES: usize = 2;
+const MIN_NODES: usize = 2;
 
 /// The groups and the size each buys; the first is the cheapest that holds a shortage's pod.
-pub(crate) const GROUPS: [(&str, &str); 2] =
-    [("general", "medium-4cpu-8gb"), ("large", "large-8cpu-16gb")];
+const GROUPS: [(&str, &str); 2] = [("general", "medium-4cpu-8gb"), ("large", "large-8cpu-16gb")];
+
+/// Workers that the groups have together at least.
+pub(crate) const FIRST_WORKERS: usize = GROUPS.len() * MIN_NODES;
+
+/// Applies the groups, in the cloud's first datacenter.
+pub(crate) async fn apply_groups(world: &World) -> Result<(), String> {
+    let datacenters = world.cloud.config().datacenters;
+    let datacenter = datacenters.first().ok_or("the cloud has no datacenter")?;
+    for (name, size) in GROUPS {
+        world
+            .apply(&group(name, &datacenter.identifier, size))
+            .await
+            .map_err(|error| format!("group {name}: {error}"))?;
+    }
+    Ok(())
+}
 
 /// A managed group with room for every shortage.
-pub(crate) fn group(name: &str, datacenter: &str, size: &str) -> Value {
+fn group(name: &str, datacenter: &str, size: &str) -> Value {
     json!({
         "apiVersion": "autoscaler.vpsie.com/v1alpha1", "kind": "NodeGroup",
         "metadata": {"name": name, "namespace": "kube-system",

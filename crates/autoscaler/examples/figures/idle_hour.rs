@@ -42,20 +42,11 @@ async fn hour() -> Result<usize, String> {
         },
         None,
     );
-    let datacenters = world.cloud.config().datacenters;
-    let datacenter = datacenters.first().ok_or("the cloud has no datacenter")?;
-    for (name, size) in cluster::GROUPS {
-        let group = cluster::group(name, &datacenter.identifier, size);
-        world
-            .apply(&group)
-            .await
-            .map_err(|error| error.to_string())?;
-    }
-    let wanted = cluster::GROUPS.len() * cluster::MIN_NODES;
+    cluster::apply_groups(&world).await?;
     let settled = world
         .wait_until(Duration::from_mins(30), |view| {
             let nodes = view.vpsie_nodes.values();
-            nodes.filter(|node| node.phase == "Ready").count() == wanted
+            nodes.filter(|node| node.phase == "Ready").count() == cluster::FIRST_WORKERS
         })
         .await;
     if !settled {

@@ -166,15 +166,7 @@ async fn world(cloud_port: u16, clock: &Clock, tasks: &Tasks) -> Result<World, S
     let world = World::start(config, clock.clone(), Randomness::seeded(1), tasks)
         .await
         .map_err(|error| format!("the world could not be made: {error}"))?;
-    let datacenters = world.cloud.config().datacenters;
-    let datacenter = datacenters.first().ok_or("the cloud has no datacenter")?;
-    for (name, size) in cluster::GROUPS {
-        let group = cluster::group(name, &datacenter.identifier, size);
-        world
-            .apply(&group)
-            .await
-            .map_err(|error| format!("group {name}: {error}"))?;
-    }
+    cluster::apply_groups(&world).await?;
     Ok(world)
 }
 
@@ -209,7 +201,6 @@ async fn until<F: Future<Output = Result<bool, String>>>(
 /// The machines of the groups' minima become full, Ready Nodes; later ones take their time.
 async fn join_first_machines(world: &World, product: &Product) -> Result<(), String> {
     let client = world.client("figures");
-    let wanted = cluster::GROUPS.len() * cluster::MIN_NODES;
     let limit = Duration::from_mins(3);
     let workers = || {
         let machines = world.cloud.machines().into_iter();
@@ -217,7 +208,7 @@ async fn join_first_machines(world: &World, product: &Product) -> Result<(), Str
     };
     let run = || async {
         let running = workers().filter(|machine| machine.phase == Phase::Running);
-        Ok(running.count() == wanted)
+        Ok(running.count() == cluster::FIRST_WORKERS)
     };
     until(&world.clock, limit, "first machines", product, run).await?;
     world
@@ -238,7 +229,7 @@ async fn join_first_machines(world: &World, product: &Product) -> Result<(), Str
         let ready = items
             .iter()
             .filter(|item| item["status"]["phase"] == "Ready");
-        Ok(ready.count() == wanted)
+        Ok(ready.count() == cluster::FIRST_WORKERS)
     };
     until(&world.clock, limit, "first nodes Ready", product, ready).await
 }
