@@ -2,16 +2,17 @@
 //!
 //! Names keep the predecessor's prefix. Counters get `_total` from the exposition format.
 
+mod groups;
+mod labels;
+mod process;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use model::GroupKey;
-use planner::lifecycle::Phase;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::encode,
     metrics::{
         counter::Counter,
         family::Family,
@@ -21,83 +22,15 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub use self::groups::GroupFigures;
+use self::labels::{
+    BreakerChangeLabels, BreakerLabels, ControllerErrorLabels, ControllerLabels, ErrorLabels,
+    EventLabels, GroupLabels, KindLabels, MethodLabels, PhaseLabels, ReasonLabels, RequestLabels,
+    ResultLabels, StateLabels, TransitionLabels,
+};
+
 /// The prefix of every metric.
 pub const PREFIX: &str = "vpsie_autoscaler";
-/// Longer label values are cut.
-const MAX_LABEL: usize = 100;
-
-/// A label value: `[A-Za-z0-9_.-]`, anything else becomes `_`, at most 100 characters, never
-/// empty.
-#[must_use]
-pub fn sanitize(value: &str) -> String {
-    let clean: String = value
-        .chars()
-        .take(MAX_LABEL)
-        .map(|c| match c {
-            'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '.' | '-' => c,
-            _ => '_',
-        })
-        .collect();
-    if clean.is_empty() {
-        "unknown".into()
-    } else {
-        clean
-    }
-}
-
-macro_rules! labels {
-    ($($name:ident { $($field:ident),+ })+) => {$(
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-        struct $name { $($field: String),+ }
-    )+};
-}
-
-labels! {
-    GroupLabels { nodegroup, namespace }
-    StateLabels { nodegroup, namespace, state }
-    PhaseLabels { phase, nodegroup, namespace }
-    ReasonLabels { nodegroup, namespace, reason }
-    RequestLabels { method, status }
-    MethodLabels { method }
-    ErrorLabels { method, error_type }
-    ControllerLabels { controller }
-    ResultLabels { controller, result }
-    ControllerErrorLabels { controller, error_type }
-    BreakerLabels { state }
-    BreakerChangeLabels { from_state, to_state }
-    TransitionLabels { from_phase, to_phase, nodegroup, namespace }
-    EventLabels { event_type, reason }
-    KindLabels { kind }
-}
-
-fn group_labels(group: &GroupKey) -> GroupLabels {
-    GroupLabels {
-        nodegroup: sanitize(&group.name),
-        namespace: sanitize(&group.namespace),
-    }
-}
-
-/// Figures of one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GroupFigures {
-    /// `spec.minNodes`.
-    pub min: i64,
-    /// `spec.maxNodes`.
-    pub max: i64,
-    /// Machines wanted.
-    pub desired: i64,
-    /// Machines that exist or may.
-    pub current: i64,
-    /// Nodes that are Ready.
-    pub ready: i64,
-    /// On their way.
-    pub in_flight: i64,
-    /// Being removed.
-    pub removing: i64,
-    /// Given up.
-    pub failed: i64,
-}
-
 /// All metrics; clones share them.
 #[derive(Clone)]
 pub struct Metrics {
@@ -309,289 +242,13 @@ impl Metrics {
         let _ = encode(&mut text, &registry);
         text
     }
-
-    /// The figures of a group.
-    pub fn group(&self, group: &GroupKey, figures: GroupFigures) {
-        let labels = group_labels(group);
-        let set = |family: &Family<GroupLabels, Gauge>, value: i64| {
-            family.get_or_create(&labels).set(value);
-        };
-        set(&self.nodegroup_desired, figures.desired);
-        set(&self.nodegroup_current, figures.current);
-        set(&self.nodegroup_ready, figures.ready);
-        set(&self.nodegroup_min, figures.min);
-        set(&self.nodegroup_max, figures.max);
-        for (state, value) in [
-            ("ready", figures.ready),
-            ("in-flight", figures.in_flight),
-            ("removing", figures.removing),
-            ("failed", figures.failed),
-        ] {
-            self.nodegroup_nodes
-                .get_or_create(&StateLabels {
-                    nodegroup: labels.nodegroup.clone(),
-                    namespace: labels.namespace.clone(),
-                    state: state.into(),
-                })
-                .set(value);
-        }
-    }
-
-    /// Forgets a group that is gone.
-    pub fn forget_group(&self, group: &GroupKey) {
-        let labels = group_labels(group);
-        for family in [
-            &self.nodegroup_desired,
-            &self.nodegroup_current,
-            &self.nodegroup_ready,
-            &self.nodegroup_min,
-            &self.nodegroup_max,
-        ] {
-            family.remove(&labels);
-        }
-        for state in ["ready", "in-flight", "removing", "failed"] {
-            self.nodegroup_nodes.remove(&StateLabels {
-                nodegroup: labels.nodegroup.clone(),
-                namespace: labels.namespace.clone(),
-                state: state.into(),
-            });
-        }
-        for phase in Phase::ALL {
-            self.phases.remove(&PhaseLabels {
-                phase: phase.name().into(),
-                nodegroup: labels.nodegroup.clone(),
-                namespace: labels.namespace.clone(),
-            });
-        }
-    }
-
-    /// How many VPSieNodes of a group are in a phase.
-    pub fn phase(&self, group: &GroupKey, phase: Phase, count: i64) {
-        let labels = group_labels(group);
-        self.phases
-            .get_or_create(&PhaseLabels {
-                phase: phase.name().into(),
-                nodegroup: labels.nodegroup,
-                namespace: labels.namespace,
-            })
-            .set(count);
-    }
-
-    /// A VPSieNode changed its phase.
-    pub fn phase_changed(&self, group: &GroupKey, from: &str, to: &str) {
-        let labels = group_labels(group);
-        self.transitions
-            .get_or_create(&TransitionLabels {
-                from_phase: from.into(),
-                to_phase: to.into(),
-                nodegroup: labels.nodegroup,
-                namespace: labels.namespace,
-            })
-            .inc();
-    }
-
-    /// A scale-up of `nodes` machines was carried out.
-    pub fn scaled_up(&self, group: &GroupKey, nodes: u64) {
-        let labels = group_labels(group);
-        self.scale_up.get_or_create(&labels).inc();
-        self.scale_up_nodes.get_or_create(&labels).inc_by(nodes);
-    }
-
-    /// A machine was given up before it served.
-    pub fn scale_up_failed(&self, group: &GroupKey, reason: &str) {
-        self.scale_up_failures
-            .get_or_create(&reason_labels(group, reason))
-            .inc();
-    }
-
-    /// A node was taken away.
-    pub fn scaled_down(&self, group: &GroupKey) {
-        self.scale_down.get_or_create(&group_labels(group)).inc();
-    }
-
-    /// A removal was taken back.
-    pub fn scale_down_failed(&self, group: &GroupKey, reason: &str) {
-        self.scale_down_failures
-            .get_or_create(&reason_labels(group, reason))
-            .inc();
-    }
-
-    /// A node of a group stays for `reason` from now on.
-    pub fn scale_down_refused(&self, group: &GroupKey, reason: &str) {
-        self.scale_down_refused
-            .get_or_create(&reason_labels(group, reason))
-            .inc();
-    }
-
-    /// How many nodes of a group stay for `reason`.
-    pub fn scale_down_blocked(&self, group: &GroupKey, reason: &str, nodes: i64) {
-        self.scale_down_blocked
-            .get_or_create(&reason_labels(group, reason))
-            .set(nodes);
-    }
-
-    /// Forgets how many nodes of a group that is gone stay for `reason`.
-    pub fn forget_scale_down_blocked(&self, group: &GroupKey, reason: &str) {
-        self.scale_down_blocked
-            .remove(&reason_labels(group, reason));
-    }
-
-    /// How many pods the scheduler could not place.
-    pub fn unschedulable(&self, pods: usize) {
-        self.unschedulable_pods
-            .set(i64::try_from(pods).unwrap_or(i64::MAX));
-    }
-
-    /// A request to the VPSie API ended; `status` is `None` without an answer.
-    pub fn api_request(
-        &self,
-        method: &str,
-        status: Option<u16>,
-        duration: Duration,
-        error_class: Option<&str>,
-    ) {
-        let method_labels = MethodLabels {
-            method: sanitize(method),
-        };
-        self.api_requests
-            .get_or_create(&RequestLabels {
-                method: sanitize(method),
-                status: status.map_or_else(|| "none".into(), |status| status.to_string()),
-            })
-            .inc();
-        if status.is_some() {
-            self.api_latency
-                .get_or_create(&method_labels)
-                .observe(duration.as_secs_f64());
-        }
-        self.api_duration
-            .get_or_create(&method_labels)
-            .observe(duration.as_secs_f64());
-        if let Some(class) = error_class {
-            self.api_errors
-                .get_or_create(&ErrorLabels {
-                    method: sanitize(method),
-                    error_type: sanitize(class),
-                })
-                .inc();
-        }
-    }
-
-    /// A request waited for the client-side limit.
-    pub fn api_waited(&self, method: &str, duration: Duration) {
-        let labels = MethodLabels {
-            method: sanitize(method),
-        };
-        self.api_rate_limited.get_or_create(&labels).inc();
-        self.api_limiter_wait
-            .get_or_create(&labels)
-            .observe(duration.as_secs_f64());
-    }
-
-    /// The breaker changed its state.
-    pub fn breaker(&self, from: &str, to: &str) {
-        for (state, value) in [(from, 0), (to, 1)] {
-            self.api_breaker
-                .get_or_create(&BreakerLabels {
-                    state: sanitize(state),
-                })
-                .set(value);
-        }
-        if to == "open" {
-            self.api_breaker_opened.inc();
-        }
-        self.api_breaker_changes
-            .get_or_create(&BreakerChangeLabels {
-                from_state: sanitize(from),
-                to_state: sanitize(to),
-            })
-            .inc();
-    }
-
-    /// A reconcile ended; `error` names what failed.
-    pub fn reconciled(&self, controller: &str, duration: Duration, error: Option<&str>) {
-        self.reconcile_duration
-            .get_or_create(&ControllerLabels {
-                controller: controller.into(),
-            })
-            .observe(duration.as_secs_f64());
-        self.reconcile
-            .get_or_create(&ResultLabels {
-                controller: controller.into(),
-                result: if error.is_some() { "error" } else { "success" }.into(),
-            })
-            .inc();
-        if let Some(error) = error {
-            self.reconcile_errors
-                .get_or_create(&ControllerErrorLabels {
-                    controller: controller.into(),
-                    error_type: sanitize(error),
-                })
-                .inc();
-        }
-    }
-
-    /// An Event was written.
-    pub fn event(&self, event_type: &str, reason: &str) {
-        self.events
-            .get_or_create(&EventLabels {
-                event_type: event_type.into(),
-                reason: sanitize(reason),
-            })
-            .inc();
-    }
-
-    /// An Event was dropped.
-    pub fn event_dropped(&self) {
-        self.events_dropped.inc();
-    }
-
-    /// A write was refused for want of leadership.
-    pub fn effect_refused(&self) {
-        self.effects_refused.inc();
-    }
-
-    /// How many workers belong to no VPSieNode.
-    pub fn unowned(&self, machines: usize) {
-        self.unowned_machines
-            .set(i64::try_from(machines).unwrap_or(i64::MAX));
-    }
-
-    /// Whether this replica leads.
-    pub fn leading(&self, leading: bool) {
-        self.leading.set(i64::from(leading));
-    }
-
-    /// Size and age of one kind's index.
-    pub fn index(&self, kind: &str, rows: usize, age: Duration) {
-        let labels = KindLabels { kind: kind.into() };
-        self.index_rows
-            .get_or_create(&labels)
-            .set(i64::try_from(rows).unwrap_or(i64::MAX));
-        self.informer_age
-            .get_or_create(&labels)
-            .set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
-    }
-}
-
-fn reason_labels(group: &GroupKey, reason: &str) -> ReasonLabels {
-    ReasonLabels {
-        nodegroup: sanitize(&group.name),
-        namespace: sanitize(&group.namespace),
-        reason: sanitize(reason),
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use model::GroupKey;
 
-    #[test]
-    fn label_values_are_sanitized_and_bounded() {
-        assert_eq!(sanitize("kube-system/ng é"), "kube-system_ng__");
-        assert_eq!(sanitize(""), "unknown");
-        assert_eq!(sanitize(&"x".repeat(300)).len(), 100);
-    }
+    use super::*;
 
     #[test]
     fn counters_carry_the_prefix_and_the_total_suffix() {
@@ -602,23 +259,5 @@ mod tests {
             "vpsie_autoscaler_scale_up_total{nodegroup=\"general\",namespace=\"kube-system\"} 1"
         ));
         assert!(text.contains("vpsie_autoscaler_unschedulable_pods 0"));
-    }
-
-    #[test]
-    fn no_figure_of_a_group_that_is_gone_is_left() {
-        let (metrics, group) = (Metrics::new(), GroupKey::new("kube-system", "general"));
-        metrics.group(&group, GroupFigures::default());
-        for phase in Phase::ALL {
-            metrics.phase(&group, phase, 1);
-        }
-        metrics.scale_down_blocked(&group, "AtMinimum", 1);
-        assert!(metrics.render().contains("general"));
-        metrics.forget_group(&group);
-        metrics.forget_scale_down_blocked(&group, "AtMinimum");
-        assert!(
-            !metrics.render().contains("general"),
-            "{}",
-            metrics.render()
-        );
     }
 }
