@@ -14,6 +14,8 @@ pub mod quantity;
 pub mod resources;
 pub mod selector;
 pub mod snapshot;
+pub mod storage;
+pub mod topology;
 
 pub use ids::{
     ClusterId, DatacenterId, GroupKey, Hostname, InstanceId, NodeName, OfferingId, OperationId,
@@ -22,7 +24,7 @@ pub use ids::{
 pub use machine::{Instance, InstancePhase, Observation, Pool, PoolId, Resolution, Role};
 pub use node::{Node, NodeShape};
 pub use offering::Offering;
-pub use pod::{Pod, PodRole, PodState, SchedulingClass, UnevaluatedRule};
+pub use pod::{HostPort, Pod, PodRole, PodState, Protocol, SchedulingClass, UnevaluatedRule};
 pub use price::HourlyPrice;
 pub use quantity::{Quantity, QuantityError};
 pub use resources::Resources;
@@ -30,3 +32,7 @@ pub use selector::{
     Labels, NodeSelectorTerm, Operator, Requirement, Taint, TaintEffect, Toleration, label_value,
 };
 pub use snapshot::{ClusterSnapshot, NodeState};
+pub use storage::Storage;
+pub use topology::{
+    InclusionPolicy, LabelSelector, Namespaces, PodTerm, Preferences, SpreadConstraint,
+};

@@ -1,6 +1,6 @@
 //! Nodes, real ones and templates of those to come.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ pub struct NodeShape {
     pub unschedulable: bool,
     /// What pods may use.
     pub allocatable: Resources,
+    /// `status.declaredFeatures`.
+    pub features: BTreeSet<Arc<str>>,
 }
 
 /// One node.

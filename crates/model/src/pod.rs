@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     NodeName, PodKey, Resources, Uid,
-    selector::{NodeSelectorTerm, Requirement, Toleration},
+    selector::{Labels, NodeSelectorTerm, Requirement, Toleration},
+    storage::{ClaimUse, InlineDisk},
+    topology::{PodTerm, Preferences, SpreadConstraint},
 };
 
 /// A rule of a pod that this version does not evaluate. Such a pod is left alone: no machine is
@@ -40,11 +42,35 @@ impl UnevaluatedRule {
     }
 }
 
+/// The protocol of a port.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// A port of the host that a pod takes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct HostPort {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The address; `0.0.0.0`, where none is given, clashes with every other.
+    pub address: Arc<str>,
+    /// The port.
+    pub port: u16,
+}
+
 /// Everything that decides where a pod can run; equal for all replicas of a workload.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct SchedulingClass {
     /// The namespace.
     pub namespace: Arc<str>,
+    /// Labels: other pods' rules, and its own, select by them.
+    pub labels: Labels,
     /// Requests: the larger of the running sum and the start-up peak, plus overhead; one pod.
     pub requests: Resources,
     /// `spec.nodeSelector`, as requirements.
@@ -58,6 +84,22 @@ pub struct SchedulingClass {
     pub node_name: Option<NodeName>,
     /// Priority.
     pub priority: i32,
+    /// Ports of the host it takes.
+    pub host_ports: Vec<HostPort>,
+    /// Spread constraints that must hold (`DoNotSchedule`).
+    pub spread: Vec<SpreadConstraint>,
+    /// Required pod affinity: a pod must match all terms at once.
+    pub affinity: Vec<PodTerm>,
+    /// Required pod anti-affinity: no pod may match any term.
+    pub anti_affinity: Vec<PodTerm>,
+    /// Claims it uses, in the order of its volumes.
+    pub claims: Vec<ClaimUse>,
+    /// Disks it mounts without a claim.
+    pub disks: Vec<InlineDisk>,
+    /// Features that its node must declare (`status.declaredFeatures`).
+    pub features: BTreeSet<Arc<str>>,
+    /// What it would rather have.
+    pub preferences: Preferences,
     /// Rules that are not evaluated.
     pub unevaluated: BTreeSet<UnevaluatedRule>,
     /// Something in the pod cannot be understood: what.

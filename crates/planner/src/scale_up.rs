@@ -34,10 +34,19 @@ use crate::reason::PodReason;
 pub struct Choice {
     /// The offering.
     pub offering: Offering,
-    /// What Ready nodes of this group and offering really offer to pods, where there are any.
-    pub learned: Option<Resources>,
+    /// What a Ready node of this group and offering really offers to pods, where there is any.
+    pub learned: Option<Learned>,
     /// Not to be asked for before then, and why.
     pub backoff: Option<(Timestamp, String)>,
+}
+
+/// What only a node that runs tells.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Learned {
+    /// What pods may use.
+    pub allocatable: Resources,
+    /// The features it declares.
+    pub features: BTreeSet<Arc<str>>,
 }
 
 /// A machine that was decided on and does not serve yet.

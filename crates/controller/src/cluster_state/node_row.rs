@@ -105,6 +105,7 @@ impl NodeRow {
                     taints: taints.iter().filter_map(views::TaintView::model).collect(),
                     unschedulable: view.spec.unschedulable,
                     allocatable,
+                    ..NodeShape::default()
                 }),
                 ready: ready.is_some_and(|condition| condition.status == "True"),
                 created_at: meta.creation_timestamp.as_ref().map(|time| time.0),

@@ -12,11 +12,11 @@ use cloud::Scope;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
-use model::{NodeName, Resources};
+use model::NodeName;
 use planner::{
     audit,
     lifecycle::{FailureReason, Phase},
-    scale_up::{self, Cause, Choice, InFlight, Input, Placement, Plan, Report},
+    scale_up::{self, Cause, Choice, InFlight, Input, Learned, Placement, Plan, Report},
 };
 
 use super::{
@@ -377,7 +377,7 @@ fn group_input(ctx: &Context, group: &Group, objects: &[Arc<VPSieNode>]) -> scal
             .find(|problem| problem.is_fatal())
             .map(ToString::to_string),
     };
-    let mut learned: BTreeMap<String, Resources> = BTreeMap::new();
+    let mut learned: BTreeMap<String, Learned> = BTreeMap::new();
     for object in objects
         .iter()
         .filter(|object| groups::has(&group.key, object))
@@ -411,7 +411,10 @@ fn group_input(ctx: &Context, group: &Group, objects: &[Arc<VPSieNode>]) -> scal
         {
             learned
                 .entry(object.spec.instance_type.clone())
-                .or_insert_with(|| row.node.shape.allocatable.clone());
+                .or_insert_with(|| Learned {
+                    allocatable: row.node.shape.allocatable.clone(),
+                    features: row.node.shape.features.clone(),
+                });
         }
     }
     input.choices = groups::allowed_offerings(group)

@@ -161,7 +161,7 @@ fn amounts(of: &Resources) -> Vec<(String, i64)> {
 
 fn room(input: &Input, choice: &Choice) -> BTreeMap<String, i128> {
     if let Some(learned) = &choice.learned {
-        return amounts(learned)
+        return amounts(&learned.allocatable)
             .into_iter()
             .map(|(name, amount)| (name, i128::from(amount)))
             .collect();

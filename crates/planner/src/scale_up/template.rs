@@ -1,6 +1,6 @@
 //! The node a machine is going to be, before it exists.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{Labels, Node, NodeName, NodeShape, Resources, label_value};
 
@@ -68,6 +68,10 @@ pub fn template(group: &Group, choice: &Choice, reserve: &Reserve, name: &str) -
     default("node.kubernetes.io/instance-type", &offering);
     default("topology.kubernetes.io/region", &datacenter);
     default("topology.kubernetes.io/zone", &datacenter);
+    let (allocatable, features) = match &choice.learned {
+        Some(learned) => (learned.allocatable.clone(), learned.features.clone()),
+        None => (allocatable(choice, reserve), BTreeSet::new()),
+    };
     Node {
         name: NodeName::new(name),
         uid: None,
@@ -75,10 +79,8 @@ pub fn template(group: &Group, choice: &Choice, reserve: &Reserve, name: &str) -
             labels,
             taints: group.taints.clone(),
             unschedulable: false,
-            allocatable: choice
-                .learned
-                .clone()
-                .unwrap_or_else(|| allocatable(choice, reserve)),
+            allocatable,
+            features,
         }),
         ready: true,
         created_at: None,
@@ -105,6 +107,8 @@ fn allocatable(choice: &Choice, reserve: &Reserve) -> Resources {
 #[cfg(test)]
 mod tests {
     use model::{GroupKey, Offering};
+
+    use super::super::Learned;
 
     use super::*;
 
@@ -185,12 +189,16 @@ mod tests {
             (1900, 4096 - 256 - 205, 68, 110)
         );
         let mut choice = choice();
-        choice.learned = Some(Resources {
-            cpu_milli: 1930,
-            ..Resources::default()
+        choice.learned = Some(Learned {
+            allocatable: Resources {
+                cpu_milli: 1930,
+                ..Resources::default()
+            },
+            features: BTreeSet::from(["Feature".into()]),
         });
         let learned = template(&group(), &choice, &Reserve::default(), "new-1");
         assert_eq!(learned.shape.allocatable.cpu_milli, 1930);
+        assert!(learned.shape.features.contains("Feature"));
     }
 
     #[test]

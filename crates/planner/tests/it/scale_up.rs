@@ -9,7 +9,7 @@ use model::{
 use planner::{
     audit,
     reason::{GroupRefusal, PodReason},
-    scale_up::{Cause, Choice, Group, InFlight, Input, Limits, Placement, plan},
+    scale_up::{Cause, Choice, Group, InFlight, Input, Learned, Limits, Placement, plan},
 };
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -26,12 +26,15 @@ pub(crate) fn offering(id: &str, cpus: u32, gib: u64, cents: i64) -> Choice {
             disk_gib: 80,
             price: Some(HourlyPrice::new(Decimal::new(cents, 2))),
         },
-        learned: Some(Resources {
-            cpu_milli: i64::from(cpus) * 1000,
-            memory: i64::try_from(gib << 30).unwrap(),
-            ephemeral: 80 << 30,
-            pods: 110,
-            ..Resources::default()
+        learned: Some(Learned {
+            allocatable: Resources {
+                cpu_milli: i64::from(cpus) * 1000,
+                memory: i64::try_from(gib << 30).unwrap(),
+                ephemeral: 80 << 30,
+                pods: 110,
+                ..Resources::default()
+            },
+            ..Learned::default()
         }),
         backoff: None,
     }

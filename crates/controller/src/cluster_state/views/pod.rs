@@ -263,6 +263,7 @@ impl PodSpecView {
             priority: self.priority.unwrap_or_default(),
             unevaluated: self.unevaluated(),
             defect: defect.map(Arc::from),
+            ..SchedulingClass::default()
         }
     }
 
