@@ -8,7 +8,6 @@
 
 mod access;
 mod audit;
-mod binary;
 mod flags;
 pub(crate) mod process;
 mod settings;
@@ -79,18 +78,9 @@ impl std::fmt::Display for Component {
 /// The control plane could not be built, started, stopped or asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlPlaneError {
-    /// The build could not be started.
-    #[error("could not run `go` (it builds the control plane)")]
-    Go(#[source] std::io::Error),
-    /// The build failed.
-    #[error("building the control plane failed; its last words:\n{tail}")]
-    Build {
-        /// The end of what the build printed.
-        tail: String,
-    },
-    /// The build's module names no version of Kubernetes.
-    #[error("{} does not require k8s.io/kubernetes at a version", .0.display())]
-    Version(PathBuf),
+    /// The program that holds the components could not be built.
+    #[error("the components are not there to be run")]
+    Build(#[from] go_module::BuildError),
     /// A file or folder.
     #[error("could not {verb} {}", path.display())]
     File {
@@ -200,7 +190,7 @@ impl ControlPlane {
     pub async fn start(settings: Settings) -> Result<Self, ControlPlaneError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Clock::system();
-        let binary = binary::built(&clock).await?;
+        let binary = Self::build()?;
         let mut attempt = 1;
         loop {
             let mut plane = Self::prepare(settings.clone(), binary.clone(), clock.clone()).await?;
@@ -217,8 +207,9 @@ impl ControlPlane {
     }
 
     /// Builds the components, where that was not done yet, and says where the binary is.
-    pub async fn build() -> Result<PathBuf, ControlPlaneError> {
-        binary::built(&Clock::system()).await
+    pub fn build() -> Result<PathBuf, ControlPlaneError> {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("controlplane");
+        Ok(go_module::built(&module, "controlplane")?)
     }
 
     async fn prepare(

@@ -52,7 +52,9 @@ impl Product {
             .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
             .next_back()
             .filter(|_| output.status.success())
-            .ok_or_else(|| ControlPlaneError::Build {
+            .ok_or_else(|| ControlPlaneError::Ended {
+                what: "cargo build".into(),
+                status: output.status.to_string(),
                 tail: String::from_utf8_lossy(&output.stderr).into_owned(),
             })
     }

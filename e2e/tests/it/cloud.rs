@@ -82,7 +82,7 @@ fn processes(folder: &Path) -> Vec<PathBuf> {
 #[ignore = "needs Go and minutes: e2e/README.md"]
 async fn no_component_outlives_an_owner_that_was_killed() {
     // Built before, so that its start is all that is waited for.
-    ControlPlane::build().await.unwrap();
+    ControlPlane::build().unwrap();
     let mut owner = Command::new(env!("CARGO_BIN_EXE_control-plane"))
         .arg("--with-cloud")
         .stdin(Stdio::null())
@@ -99,7 +99,7 @@ async fn no_component_outlives_an_owner_that_was_killed() {
     // The last thing that it says.
     let ready = said.any(|line| line.unwrap().contains("/apps/v2"));
     assert!(ready);
-    let groups = Command::new(ControlPlane::build().await.unwrap())
+    let groups = Command::new(ControlPlane::build().unwrap())
         .args(["kubectl", "get", "nodegroups", "-A", "-o", "name"])
         .env("KUBECONFIG", folder.join("kubeconfigs").join("admin.json"))
         .env("HOME", folder.join("home"))

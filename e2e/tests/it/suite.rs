@@ -77,7 +77,7 @@ async fn played(file: &Path, binary: &Path) -> (Vec<String>, Vec<AuditEntry>) {
 #[ignore = "needs Go and minutes: e2e/README.md"]
 async fn every_story_of_the_suite_ends_as_it_must_with_no_more_rights_than_it_uses() {
     let binary = Product::build().unwrap();
-    ControlPlane::build().await.unwrap();
+    ControlPlane::build().unwrap();
     let files = files();
     let all: Vec<_> = futures::stream::iter(&files)
         .map(|file| played(file, &binary))

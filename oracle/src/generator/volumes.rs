@@ -385,12 +385,10 @@ fn capacity(world: &mut World, pod: usize, draw: &mut Draw) {
             "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver",
             "metadata": {"name": "csi.c.io"}, "spec": {"storageCapacity": true},
         });
-        if draw.percent(10) {
-            driver["spec"] = draw
-                .one(&[0, 1])
-                .eq(&0)
-                .then(|| json!({"storageCapacity": false}))
-                .unwrap_or(json!({}));
+        match draw.below(20) {
+            0 => driver["spec"] = json!({"storageCapacity": false}),
+            1 => driver["spec"] = json!({}),
+            _ => {}
         }
         world.others.push(driver);
     }
@@ -662,10 +660,9 @@ fn attachments(world: &mut World, draw: &Draw) {
 pub(super) fn once(world: &mut World, pod: usize, draw: &mut Draw) {
     draw.aim(Edge::OncePod);
     let claim = bound(world, pod, draw);
-    claim["spec"]["accessModes"] = draw
-        .percent(85)
-        .then(|| json!(["ReadWriteOncePod"]))
-        .unwrap_or_else(|| json!(["ReadWriteOnce"]));
+    if draw.percent(85) {
+        claim["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
+    }
     let name = text(claim, "/metadata/name").to_owned();
     let namespace = text(&world.pending[pod], "/metadata/namespace").to_owned();
     if world.running.is_empty() || draw.percent(35) {
