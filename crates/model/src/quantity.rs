@@ -3,7 +3,7 @@
 //! Source of the rules: `k8s.io/apimachinery/pkg/api/resource`: amounts finer than a billionth are
 //! rounded up, amounts beyond a signed 64-bit integer are capped.
 
-use std::fmt;
+use std::{fmt, ops::Add};
 
 /// An amount in billionths of a unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -53,6 +53,22 @@ impl Quantity {
         })
     }
 
+    /// The next whole thousandth: the API server stores no finer amount of a resource
+    /// (`SetDefaults_ResourceList`).
+    #[must_use]
+    pub fn ceil_to_milli(self) -> Self {
+        let milli = NANO / 1000;
+        Self {
+            nano: ceil_div(self.nano, milli).saturating_mul(milli),
+        }
+    }
+
+    /// Below zero.
+    #[must_use]
+    pub const fn is_negative(self) -> bool {
+        self.nano < 0
+    }
+
     /// Thousandths of a unit, rounded up (away from zero for what is left of one).
     #[must_use]
     pub fn milli_ceil(self) -> i64 {
@@ -63,6 +79,17 @@ impl Quantity {
     #[must_use]
     pub fn value_ceil(self) -> i64 {
         clamp(ceil_div(self.nano, NANO))
+    }
+}
+
+impl Add for Quantity {
+    type Output = Self;
+
+    /// The exact sum; what leaves even 128 bits stands at their end.
+    fn add(self, other: Self) -> Self {
+        Self {
+            nano: self.nano.saturating_add(other.nano),
+        }
     }
 }
 
@@ -257,6 +284,18 @@ mod tests {
         let error = Quantity::parse(&"x".repeat(10_000)).unwrap_err();
         assert_eq!(error.text.len(), 64);
         assert!(error.to_string().contains("is not a quantity"));
+    }
+
+    #[test]
+    fn sums_are_exact_and_only_rounded_when_read() {
+        let half = Quantity::parse("500m").unwrap();
+        assert_eq!((half + half).value_ceil(), 1);
+        assert_eq!((half + half + half).value_ceil(), 2);
+        let dust = Quantity::parse("1u").unwrap();
+        assert_eq!((dust + dust).milli_ceil(), 1);
+        let stored = dust.ceil_to_milli();
+        assert_eq!((stored + stored).milli_ceil(), 2);
+        assert!(Quantity::parse("-1n").unwrap().is_negative() && !half.is_negative());
     }
 
     #[test]

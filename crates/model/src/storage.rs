@@ -53,6 +53,56 @@ pub enum DiskId {
     },
 }
 
+/// The CSI drivers that took the place of disks Kubernetes once knew itself.
+pub mod drivers {
+    /// AWS EBS.
+    pub const EBS: &str = "ebs.csi.aws.com";
+    /// GCE persistent disk.
+    pub const GCE: &str = "pd.csi.storage.gke.io";
+    /// Azure disk.
+    pub const AZURE_DISK: &str = "disk.csi.azure.com";
+    /// OpenStack Cinder.
+    pub const CINDER: &str = "cinder.csi.openstack.org";
+    /// Portworx.
+    pub const PORTWORX: &str = "pxd.portworx.com";
+}
+
+impl DiskId {
+    /// What the attach limits count a pod's own mount of it as (csi-translation-lib,
+    /// `TranslateInTreeInlineVolumeToCSI`); `None` where they do not, or where its name is none
+    /// that can be translated.
+    #[must_use]
+    pub fn handle(&self) -> Option<VolumeHandle> {
+        let (driver, handle) = match self {
+            Self::Ebs(id) => (drivers::EBS, Arc::from(ebs_volume(id)?)),
+            Self::Gce(name) => {
+                let path = format!("projects/UNSPECIFIED/zones/UNSPECIFIED/disks/{name}");
+                (drivers::GCE, Arc::from(path))
+            }
+            Self::AzureDisk(uri) => (drivers::AZURE_DISK, Arc::clone(uri)),
+            Self::Cinder(id) => (drivers::CINDER, Arc::clone(id)),
+            Self::Portworx(id) => (drivers::PORTWORX, Arc::clone(id)),
+            Self::Iscsi(_) | Self::Rbd { .. } => return None,
+        };
+        Some(VolumeHandle {
+            driver: Arc::from(driver),
+            handle,
+        })
+    }
+}
+
+/// The id of an EBS volume in what Kubernetes calls it: itself, or the end of
+/// `aws://zone/vol-…` (csi-translation-lib, `KubernetesVolumeIDToEBSVolumeID`).
+#[must_use]
+pub fn ebs_volume(id: &str) -> Option<&str> {
+    let Some(rest) = id.strip_prefix("aws://") else {
+        return Some(id);
+    };
+    let (_, path) = rest.split_once('/')?;
+    let volume = path.trim_matches('/');
+    (volume.starts_with("vol-") && !volume.contains('/')).then_some(volume)
+}
+
 /// Modes in which a volume may be used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum AccessMode {
@@ -150,6 +200,18 @@ pub struct Volume {
     pub attributes_class: Option<Arc<str>>,
     /// What stores it, where attach limits count it.
     pub handle: Option<VolumeHandle>,
+    /// It is of a kind that Kubernetes once knew itself.
+    pub in_tree: Option<InTree>,
+}
+
+/// What a volume of a kind that Kubernetes once knew itself is on nodes whose plugin for it has
+/// moved to CSI ([`Storage::migrated`]).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct InTree {
+    /// The plugin, `kubernetes.io/aws-ebs` and its like.
+    pub plugin: Arc<str>,
+    /// Its node affinity there, instead of [`Volume::node_affinity`]; an empty list is no node.
+    pub node_affinity: Option<Vec<NodeSelectorTerm>>,
 }
 
 /// A StorageClass.
@@ -161,6 +223,9 @@ pub struct StorageClass {
     pub waits_for_consumer: bool,
     /// `allowedTopologies`: one of these terms; each requirement is an `In`. Empty is every node.
     pub allowed_topologies: Vec<Vec<Requirement>>,
+    /// The driver for which attach limits count a volume that is not there yet: the provisioner,
+    /// or the driver that took its place; `None` counts for none.
+    pub driver: Option<Arc<str>>,
 }
 
 /// A CSIStorageCapacity.
@@ -192,6 +257,46 @@ pub struct Storage {
     /// How many volumes of each driver a node takes (CSINode); a driver without a count has no
     /// limit.
     pub limits: BTreeMap<NodeName, BTreeMap<Arc<str>, Option<i64>>>,
+    /// Plugins that have moved to CSI on a node (CSINode's annotation
+    /// `storage.alpha.kubernetes.io/migrated-plugins`).
+    pub migrated: BTreeMap<NodeName, BTreeSet<Arc<str>>>,
     /// VolumeAttachments: what is attached where, whether or not a pod uses it.
     pub attached: BTreeMap<NodeName, BTreeSet<VolumeHandle>>,
+}
+
+impl Storage {
+    /// The claim of this name.
+    #[must_use]
+    pub fn claim(&self, namespace: &Arc<str>, name: &Arc<str>) -> Option<&Claim> {
+        self.claims
+            .get(&(Arc::clone(namespace), Arc::clone(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_counts_as_what_its_driver_calls_it() {
+        let handle = |disk: DiskId| {
+            disk.handle()
+                .map(|handle| format!("{} {}", handle.driver, handle.handle))
+        };
+        for (id, expected) in [
+            ("vol-1", Some("ebs.csi.aws.com vol-1")),
+            ("aws://eu-1a/vol-1", Some("ebs.csi.aws.com vol-1")),
+            ("aws:///vol-1/", Some("ebs.csi.aws.com vol-1")),
+            ("aws://eu-1a/disk", None),
+            ("aws://vol-1", None),
+            ("aws://a/b/vol-1", None),
+        ] {
+            assert_eq!(handle(DiskId::Ebs(id.into())).as_deref(), expected, "{id}");
+        }
+        assert_eq!(
+            handle(DiskId::Gce("d".into())).as_deref(),
+            Some("pd.csi.storage.gke.io projects/UNSPECIFIED/zones/UNSPECIFIED/disks/d")
+        );
+        assert_eq!(handle(DiskId::Iscsi("iqn".into())), None);
+    }
 }
