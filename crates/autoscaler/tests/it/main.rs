@@ -21,3 +21,4 @@ mod regressions;
 mod removal;
 mod scenarios;
 mod story;
+mod upgrade;

@@ -14,12 +14,16 @@ use crate::removal;
 /// What a step found. Closed: the table answers each one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Situation {
+    /// Which machine it is has become known.
+    Identified,
     /// The object is to go.
     DeletionRequested,
     /// A removal is under way.
     Removing,
     /// Given up, machine proven gone; the evidence is kept.
     KeepingEvidence,
+    /// Given up by an earlier version, which leaves the machine as it is until its time is over.
+    LeftFailed,
     /// Given up; the machine has to go.
     GivenUp,
     /// The group cannot be bought for now.
@@ -42,8 +46,6 @@ pub enum Situation {
     ProvenAbsent,
     /// More machines appeared than were asked for.
     Ambiguous(usize),
-    /// The machine is identified.
-    Identified,
     /// The machine is identified and being built.
     MachineBuilding,
     /// The machine runs.
@@ -77,9 +79,11 @@ impl Situation {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Identified => "Identified",
             Self::DeletionRequested => "DeletionRequested",
             Self::Removing => "Removing",
             Self::KeepingEvidence => "KeepingEvidence",
+            Self::LeftFailed => "LeftFailed",
             Self::GivenUp => "GivenUp",
             Self::GroupUnusable => "GroupUnusable",
             Self::BackingOff(_) => "BackingOff",
@@ -91,7 +95,6 @@ impl Situation {
             Self::AwaitingMachine => "AwaitingMachine",
             Self::ProvenAbsent => "ProvenAbsent",
             Self::Ambiguous(_) => "Ambiguous",
-            Self::Identified => "Identified",
             Self::MachineBuilding => "MachineBuilding",
             Self::MachineRunning => "MachineRunning",
             Self::MachineVanished => "MachineVanished",
@@ -112,9 +115,11 @@ impl Situation {
     #[must_use]
     pub fn examples() -> Vec<Self> {
         vec![
+            Self::Identified,
             Self::DeletionRequested,
             Self::Removing,
             Self::KeepingEvidence,
+            Self::LeftFailed,
             Self::GivenUp,
             Self::GroupUnusable,
             Self::BackingOff(Timestamp::UNIX_EPOCH),
@@ -126,7 +131,6 @@ impl Situation {
             Self::AwaitingMachine,
             Self::ProvenAbsent,
             Self::Ambiguous(2),
-            Self::Identified,
             Self::MachineBuilding,
             Self::MachineRunning,
             Self::MachineVanished,
@@ -165,6 +169,10 @@ pub fn classify(
     now: Timestamp,
     policy: &Policy,
 ) -> Situation {
+    // Whatever follows, a removal above all, has to know which machine it is about.
+    if record.machine.is_none() && found(observed) {
+        return Situation::Identified;
+    }
     if let Some(removal) = &record.removal {
         let keeps = removal.step == RemovalStep::Gone
             && record.phase == Phase::Failed
@@ -181,12 +189,39 @@ pub fn classify(
         return Situation::DeletionRequested;
     }
     match record.phase {
+        Phase::Failed if left_failed(record, observed, now, policy) => Situation::LeftFailed,
         Phase::Failed | Phase::Terminating | Phase::Deleting => Situation::GivenUp,
         Phase::Pending => asking(record, observed, now, policy),
         Phase::Provisioning => provisioning(record, observed, now, policy),
         Phase::Provisioned | Phase::Joining => joining(record, observed, now, policy),
         Phase::Ready => ready(record, observed, policy),
     }
+}
+
+fn found(observed: &Observation) -> bool {
+    matches!(
+        &observed.cloud,
+        CloudView::Seen {
+            resolution: Some(Resolution::Found(_)),
+            ..
+        }
+    )
+}
+
+/// A machine that this version gives up is being removed from that step on. One that is not was
+/// given up by an earlier version, and taking over deletes nothing: it has the time that version
+/// gave it, unless it is gone anyway.
+fn left_failed(record: &Record, observed: &Observation, now: Timestamp, policy: &Policy) -> bool {
+    let refused = record
+        .creation
+        .as_ref()
+        .is_some_and(|creation| creation.state == CreationState::Rejected);
+    // Before the first observation a machine may not be known yet.
+    let may_have_one =
+        record.machine.is_some() || (observed.cloud == CloudView::Unseen && !refused);
+    may_have_one
+        && !older(record.failed_at, now, policy.failed_ttl)
+        && !removal::vanished(record, observed, policy)
 }
 
 fn older(since: Option<Timestamp>, now: Timestamp, limit: Option<Duration>) -> bool {
@@ -286,7 +321,6 @@ fn provisioning(
         CloudView::Unseen => None,
     };
     match resolution {
-        Some(Resolution::Found(_)) => Situation::Identified,
         Some(Resolution::ProvenAbsent) if creation.attempt >= policy.attempts => {
             Situation::ProvisioningOverdue(
                 FailureReason::VPSieAPIError,
@@ -308,10 +342,12 @@ fn provisioning(
             )
         }
         Some(Resolution::Ambiguous(machines)) => Situation::Ambiguous(machines.len()),
-        Some(Resolution::StillPending) | None if overdue(record, now, policy) => {
+        Some(Resolution::StillPending | Resolution::Found(_)) | None
+            if overdue(record, now, policy) =>
+        {
             timeout("no machine appeared within the deadline")
         }
-        Some(Resolution::StillPending) | None => Situation::AwaitingMachine,
+        Some(Resolution::StillPending | Resolution::Found(_)) | None => Situation::AwaitingMachine,
     }
 }
 

@@ -56,11 +56,12 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
     use Phase as P;
     use Situation as S;
     match (phase, situation) {
+        (_, S::Identified) => (phase, A::Bind),
         // A removal, once begun, goes on whatever the phase.
         (_, S::Removing) => (phase, A::AdvanceRemoval),
         (P::Failed, S::DeletionRequested) => (P::Failed, A::StartRemoval(RemovalCause::Deleted)),
         (_, S::DeletionRequested) => (P::Terminating, A::StartRemoval(RemovalCause::Deleted)),
-        (P::Failed, S::KeepingEvidence) => (P::Failed, A::Wait),
+        (P::Failed, S::KeepingEvidence | S::LeftFailed) => (P::Failed, A::Wait),
         (P::Failed | P::Terminating | P::Deleting, S::GivenUp) => {
             (phase, A::StartRemoval(RemovalCause::Failed))
         }
@@ -78,7 +79,6 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
         (P::Provisioning, S::AwaitingMachine | S::Ambiguous(_) | S::MachineBuilding) => {
             (P::Provisioning, A::Wait)
         }
-        (P::Provisioning, S::Identified) => (P::Provisioning, A::Bind),
         (P::Provisioning, S::MachineRunning) => (P::Provisioned, A::Continue),
         (P::Pending | P::Provisioning, S::ProvisioningOverdue(..)) => {
             (P::Failed, A::StartRemoval(RemovalCause::Failed))

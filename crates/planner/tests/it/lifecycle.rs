@@ -409,6 +409,65 @@ fn a_machine_that_was_asked_for_and_appears_after_the_deletion_is_bound_and_dele
 }
 
 #[test]
+fn a_removal_goes_on_only_once_it_is_recorded_which_machine_it_is_about() {
+    let mut observed = observed();
+    observed.node = node(0, Cordon::Ours);
+    observed.cloud = seen(
+        MachineView::NotBound,
+        Some(Resolution::Found(InstanceId::new("m1"))),
+    );
+    let bind = Some(Effect::Bind {
+        instance: InstanceId::new("m1"),
+    });
+    for phase in Phase::ALL {
+        let mut record = Record {
+            phase,
+            machine: None,
+            ..removing(RemovalCause::Deleted, RemovalStep::DeletingNode)
+        };
+        record.deletion_requested = true;
+        let found = take(&record, &observed, 3000);
+        assert_eq!((found.effect, found.record.phase), (bind.clone(), phase));
+        record.removal = None;
+        assert_eq!(take(&record, &observed, 3000).effect, bind);
+    }
+}
+
+#[test]
+fn what_an_earlier_version_gave_up_keeps_its_machine_until_its_time_is_over() {
+    let mut observed = observed();
+    observed.node = node(2, Cordon::None);
+    observed.cloud = seen(MachineView::Listed(instance()), None);
+    let record = Record {
+        phase: Phase::Failed,
+        failed_at: Some(at(1000)),
+        ..ready()
+    };
+    let left = take(&record, &observed, 1000 + 30 * 60 - 1);
+    assert_eq!(left.situation, Situation::LeftFailed);
+    assert_eq!((left.effect, left.record.removal), (None, None));
+    let over = take(&record, &observed, 1000 + 30 * 60);
+    assert_eq!(
+        over.record.removal.as_ref().unwrap().cause,
+        RemovalCause::Failed
+    );
+    // Which machine it is may be known only from the first observation.
+    let unseen = Record {
+        machine: None,
+        ..record.clone()
+    };
+    let mut blind = observed.clone();
+    blind.cloud = CloudView::Unseen;
+    let waiting = take(&unseen, &blind, 1001);
+    assert_eq!(waiting.situation, Situation::LeftFailed);
+    // One that is gone anyway need not be waited for.
+    observed.node = NodeView::Absent { fresh: true };
+    observed.cloud = seen(missing(301), None);
+    let gone = take(&record, &observed, 1301);
+    assert_eq!(gone.situation, Situation::GivenUp);
+}
+
+#[test]
 fn ambiguity_adopts_nothing() {
     let mut record = asked();
     record.creation.as_mut().unwrap().state = CreationState::Accepted;

@@ -133,10 +133,12 @@ fn cloud_view(ctx: &Context, object: &VPSieNode, before: &Record, scope: &Scope)
     let Some(latest) = ctx.cloud.latest(scope) else {
         return CloudView::Unseen;
     };
-    let resolution = before
-        .has_open_request()
-        .then(|| resolutions(ctx, scope, &latest).remove(&operation(object)))
-        .flatten();
+    let resolution = named(ctx, object, before, &latest).or_else(|| {
+        before
+            .has_open_request()
+            .then(|| resolutions(ctx, scope, &latest).remove(&operation(object)))
+            .flatten()
+    });
     let machine = match &before.machine {
         None => MachineView::NotBound,
         Some(machine) => match latest.instance(&machine.instance) {
@@ -155,6 +157,21 @@ fn cloud_view(ctx: &Context, object: &VPSieNode, before: &Record, scope: &Scope)
         resolution,
         machine,
     }
+}
+
+/// What the object itself says of a machine whose identity it does not have.
+fn named(
+    ctx: &Context,
+    object: &VPSieNode,
+    before: &Record,
+    latest: &model::Observation,
+) -> Option<Resolution> {
+    if before.machine.is_some() {
+        return None;
+    }
+    let owned = record::owned_instances(&ctx.state.vpsie_nodes());
+    let instance = record::named_instance(object, &owned, latest)?;
+    Some(Resolution::Found(instance.clone()))
 }
 
 /// What is known of the open requests of one scope.

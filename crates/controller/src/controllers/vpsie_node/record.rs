@@ -13,7 +13,7 @@ use api::{
 use cloud::{OpenOperation, RequestState, Scope};
 use jiff::Timestamp;
 use model::{
-    ClusterId, GroupKey, Hostname, InstanceId, InstancePhase, NodeName, OperationId, PoolId,
+    ClusterId, GroupKey, Hostname, InstanceId, InstancePhase, NodeName, OperationId, PoolId, Role,
 };
 use planner::lifecycle::{
     Creation, CreationState, Failure, FailureReason, Machine, NodeView, Observation, Phase, Record,
@@ -101,12 +101,9 @@ fn non_empty(text: Option<&String>) -> Option<&str> {
 pub fn read(object: &VPSieNode) -> Record {
     let status = object.status.clone().unwrap_or_default();
     let created = object.metadata.creation_timestamp.as_ref().map(|t| t.0);
-    let hostname = non_empty(status.hostname.as_ref())
-        .or_else(|| non_empty(object.spec.node_name.as_ref()))
-        .or_else(|| non_empty(status.node_name.as_ref()));
     let machine = non_empty(object.spec.vpsie_node_identifier.as_ref()).map(|id| Machine {
         instance: InstanceId::new(id),
-        hostname: Hostname::new(hostname.unwrap_or_default()),
+        hostname: Hostname::new(hostname(object).unwrap_or_default()),
     });
     let phase = phase(&status.phase);
     let failure = (phase == Phase::Failed).then(|| failure(&status));
@@ -134,6 +131,33 @@ pub fn read(object: &VPSieNode) -> Record {
         deleted_at: time(status.deleted_at.as_ref()),
         failed_at,
     }
+}
+
+/// The host name of its machine: where that was not recorded, its Node's name.
+fn hostname(object: &VPSieNode) -> Option<&str> {
+    let status = object.status.as_ref();
+    non_empty(status.and_then(|status| status.hostname.as_ref()))
+        .or_else(|| non_empty(object.spec.node_name.as_ref()))
+        .or_else(|| non_empty(status.and_then(|status| status.node_name.as_ref())))
+}
+
+/// The machine of an object that names it by its host name alone, as the predecessor's do where
+/// the cloud told it nothing else. It is the one worker of that name, if nobody else owns it.
+#[must_use]
+pub(super) fn named_instance<'a>(
+    object: &VPSieNode,
+    owned: &BTreeSet<InstanceId>,
+    latest: &'a model::Observation,
+) -> Option<&'a InstanceId> {
+    if non_empty(object.spec.vpsie_node_identifier.as_ref()).is_some() {
+        return None;
+    }
+    let name = Hostname::new(hostname(object)?);
+    let mut of_that_name = latest.instances.iter().filter(|one| one.hostname == name);
+    let (one, None) = (of_that_name.next()?, of_that_name.next()) else {
+        return None;
+    };
+    (one.role == Role::Worker && !owned.contains(&one.id)).then_some(&one.id)
 }
 
 fn phase(name: &str) -> Phase {
