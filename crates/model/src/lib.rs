@@ -15,6 +15,7 @@ pub mod resources;
 pub mod selector;
 pub mod snapshot;
 pub mod storage;
+pub mod surroundings;
 pub mod topology;
 
 pub use ids::{
@@ -33,6 +34,7 @@ pub use selector::{
 };
 pub use snapshot::{ClusterSnapshot, NodeState};
 pub use storage::Storage;
+pub use surroundings::Surroundings;
 pub use topology::{
     InclusionPolicy, LabelSelector, Namespaces, PodTerm, Preferences, SpreadConstraint,
 };

@@ -102,12 +102,18 @@ impl NodeSelectorTerm {
     /// Whether a node of this name and these labels is selected.
     #[must_use]
     pub fn matches(&self, name: &str, labels: &Labels) -> bool {
+        self.matches_by(name, |key| labels.get(key).map(AsRef::as_ref))
+    }
+
+    /// As [`Self::matches`], for labels that are looked up.
+    #[must_use]
+    pub fn matches_by<'a>(&self, name: &str, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         if self.match_expressions.is_empty() && self.match_fields.is_empty() {
             return false;
         }
         self.match_expressions
             .iter()
-            .all(|r| r.is_well_formed() && r.matches(labels.get(&*r.key).map(AsRef::as_ref)))
+            .all(|r| r.is_well_formed() && r.matches(label(&r.key)))
             && self.match_fields.iter().all(|r| {
                 // Fields take one value and the two set operators only (component-helpers
                 // nodeaffinity: anything else is a parse error, and the term never matches).

@@ -268,8 +268,7 @@ impl Storage {
     /// The claim of this name.
     #[must_use]
     pub fn claim(&self, namespace: &Arc<str>, name: &Arc<str>) -> Option<&Claim> {
-        self.claims
-            .get(&(Arc::clone(namespace), Arc::clone(name)))
+        self.claims.get(&(Arc::clone(namespace), Arc::clone(name)))
     }
 }
 

@@ -22,6 +22,12 @@ impl LabelSelector {
             .iter()
             .all(|r| r.matches(labels.get(&*r.key).map(AsRef::as_ref)))
     }
+
+    /// As [`Self::matches`], for labels that are looked up.
+    #[must_use]
+    pub fn matches_by<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.requirements.iter().all(|r| r.matches(label(&r.key)))
+    }
 }
 
 /// The namespaces whose pods a term is about: those named and those selected together.

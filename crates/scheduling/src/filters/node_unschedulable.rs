@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use model::{Node, SchedulingClass, Taint, TaintEffect};
+use model::{SchedulingClass, Taint, TaintEffect};
 
-use crate::Failure;
+use crate::{Failure, view::View};
 
 const TAINT: &str = "node.kubernetes.io/unschedulable";
 
-pub(crate) fn check(class: &SchedulingClass, node: &Node) -> Option<Failure> {
+pub(crate) fn check(class: &SchedulingClass, node: View<'_>) -> Option<Failure> {
     if !node.shape.unschedulable {
         return None;
     }
