@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::labels;
 use jiff::Timestamp;
-use model::{Labels, Node, NodeName, NodeShape, Taint, Uid};
+use model::{Labels, Node, Taint, Uid};
 
 use super::views;
 
@@ -88,43 +88,23 @@ impl NodeRow {
 
     pub(super) fn of(view: &views::NodeView) -> Self {
         let meta = &view.metadata;
-        let labels = views::labels(meta.labels.as_ref());
-        let taints = view.spec.taints.clone();
+        let node = view.node();
+        let labels = &node.shape.labels;
+        let taints = view.taints().to_vec();
         let control_plane = api::labels::CONTROL_PLANE_ROLES.iter().any(|role| {
             labels.contains_key(*role) || taints.iter().any(|taint| taint.key == *role)
         });
-        let ready = view.status.conditions.iter().find(|c| c.type_ == "Ready");
-        let (allocatable, defect) = view.allocatable();
         Self {
             hostname: labels.get(api::labels::HOSTNAME).cloned(),
-            node: Node {
-                name: NodeName::new(meta.name.as_deref().unwrap_or_default()),
-                uid: meta.uid.as_deref().map(Uid::new),
-                shape: Arc::new(NodeShape {
-                    labels,
-                    taints: taints.iter().filter_map(views::TaintView::model).collect(),
-                    unschedulable: view.spec.unschedulable,
-                    allocatable,
-                    ..NodeShape::default()
-                }),
-                ready: ready.is_some_and(|condition| condition.status == "True"),
-                created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
-                defect: defect.map(Arc::from),
-            },
             resource_version: meta.resource_version.clone().unwrap_or_default(),
-            annotations: views::labels(meta.annotations.as_ref()),
+            annotations: intake::labels(meta.annotations.as_ref()),
             taints,
-            addresses: view
-                .status
-                .addresses
-                .iter()
-                .filter(|address| address.type_.ends_with("IP"))
-                .map(|address| Arc::from(address.address.as_str()))
-                .collect(),
-            provider_id: view.spec.provider_id.as_deref().map(Arc::from),
+            addresses: view.ip_addresses().map(Arc::from).collect(),
+            provider_id: view.provider_id().map(Arc::from),
             control_plane,
-            ready_since: ready.and_then(|condition| condition.last_transition_time),
+            ready_since: view.ready_since(),
             deleting: meta.deletion_timestamp.is_some(),
+            node,
         }
     }
 }

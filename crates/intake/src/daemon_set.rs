@@ -10,7 +10,10 @@ use kube::Resource;
 use model::{SchedulingClass, TaintEffect, Toleration};
 use serde::Deserialize;
 
-use super::{metadata, pod::PodSpecView};
+use crate::{
+    metadata::{metadata, or_default},
+    pod::{Origin, PodSpecView},
+};
 
 /// What is decoded of a DaemonSet.
 #[derive(Resource, Deserialize, Clone, Debug)]
@@ -31,7 +34,16 @@ struct DaemonSetSpecView {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 struct TemplateView {
+    #[serde(deserialize_with = "or_default")]
+    metadata: TemplateMetaView,
+    #[serde(deserialize_with = "or_default")]
     spec: PodSpecView,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct TemplateMetaView {
+    labels: Option<std::collections::BTreeMap<String, String>>,
 }
 
 /// Tolerations the DaemonSet controller gives every pod (Kubernetes documentation, "DaemonSet",
@@ -49,10 +61,15 @@ const DAEMON_SET_TOLERATIONS: [(&str, TaintEffect); 6] = [
 ];
 
 impl DaemonSetView {
-    /// The class of its pods.
-    pub(in crate::cluster_state) fn class(&self) -> SchedulingClass {
-        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
-        let mut class = self.spec.template.spec.class(namespace);
+    /// The class of its pods. Claims that are made together with each pod are left out: they hold
+    /// none of them back.
+    #[must_use]
+    pub fn class(&self) -> SchedulingClass {
+        let template = &self.spec.template;
+        let mut class = template.spec.class(&Origin::template(
+            self.metadata.namespace.as_deref().unwrap_or_default(),
+            crate::labels(template.metadata.labels.as_ref()),
+        ));
         class
             .tolerations
             .extend(DAEMON_SET_TOLERATIONS.map(|(key, effect)| Toleration {
@@ -61,7 +78,7 @@ impl DaemonSetView {
                 value: Arc::from(""),
                 effect: Some(effect),
             }));
-        if self.spec.template.spec.host_network == Some(true) {
+        if template.spec.host_network == Some(true) {
             class.tolerations.push(Toleration {
                 key: Arc::from("node.kubernetes.io/network-unavailable"),
                 exists: true,
@@ -70,5 +87,32 @@ impl DaemonSetView {
             });
         }
         class
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_of_a_daemon_set_tolerate_what_its_controller_lets_them() {
+        let class = |host: bool| {
+            let view: DaemonSetView = serde_json::from_value(
+                json!({"metadata": {"name": "d", "namespace": "kube-system"},
+                "spec": {"template": {"metadata": {"labels": {"app": "d"}},
+                    "spec": {"hostNetwork": host, "containers": []}}}}),
+            )
+            .unwrap();
+            view.class()
+        };
+        let tolerates = |class: &SchedulingClass, key: &str| {
+            class.tolerations.iter().any(|t| &*t.key == key && t.exists)
+        };
+        assert!(tolerates(&class(false), "node.kubernetes.io/unschedulable"));
+        let network = "node.kubernetes.io/network-unavailable";
+        assert!(!tolerates(&class(false), network) && tolerates(&class(true), network));
+        assert_eq!(class(true).labels.get("app").map(AsRef::as_ref), Some("d"));
     }
 }

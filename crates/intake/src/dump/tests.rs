@@ -1,0 +1,1 @@
+//! Dumps, good and bad.
