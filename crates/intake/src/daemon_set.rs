@@ -11,7 +11,7 @@ use model::{SchedulingClass, TaintEffect, Toleration};
 use serde::Deserialize;
 
 use crate::{
-    metadata::{metadata, or_default},
+    metadata::{metadata, object},
     pod::{Origin, PodSpecView},
 };
 
@@ -22,21 +22,23 @@ pub struct DaemonSetView {
     /// Metadata, without `managedFields`.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "object")]
     spec: DaemonSetSpecView,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 struct DaemonSetSpecView {
+    #[serde(deserialize_with = "object")]
     template: TemplateView,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 struct TemplateView {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     metadata: TemplateMetaView,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     spec: PodSpecView,
 }
 

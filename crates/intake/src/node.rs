@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     amounts::{Amounts, Exact},
-    metadata::{ConditionView, labels, metadata, or_default},
+    metadata::{ConditionView, labels, metadata, object, or_default},
 };
 
 /// What is decoded of a Node.
@@ -20,9 +20,9 @@ pub struct NodeView {
     /// Metadata, without `managedFields`.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     spec: NodeSpecView,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     status: NodeStatusView,
 }
 

@@ -21,9 +21,7 @@ use model::{
 use serde::Deserialize;
 
 use crate::amounts::Amounts;
-use crate::metadata::{
-    ConditionView, annotation, controller, filled, labels, metadata, or_default,
-};
+use crate::metadata::{ConditionView, annotation, controller, filled, labels, metadata, object};
 use requests::{ContainerStatusView, RequirementsView};
 pub(crate) use spec::{Origin, PodSpecView};
 
@@ -34,9 +32,9 @@ pub struct PodView {
     /// Metadata, without `managedFields`.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     spec: PodSpecView,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     status: PodStatusView,
 }
 

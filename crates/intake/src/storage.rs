@@ -28,7 +28,7 @@ use serde::Deserialize;
 
 use crate::{
     amounts::Amount,
-    metadata::{annotation, controller, filled, labels, metadata, or_default},
+    metadata::{annotation, controller, filled, labels, metadata, object, or_default},
     selector::{LabelSelectorView, NodeSelectorView, TermView},
 };
 use in_tree::SourceView;
@@ -90,9 +90,9 @@ pub struct ClaimView {
     /// Metadata, without `managedFields`.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     spec: ClaimSpecView,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     status: PhaseView,
 }
 
@@ -184,9 +184,9 @@ pub struct VolumeView {
     /// Metadata, without `managedFields`.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     spec: VolumeSpecView,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     status: PhaseView,
 }
 
@@ -368,7 +368,7 @@ pub struct CsiNodeView {
     /// Metadata, without `managedFields`.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     spec: CsiNodeSpecView,
 }
 
@@ -428,7 +428,7 @@ pub struct DriverView {
     /// Metadata, without `managedFields`.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     spec: DriverSpecView,
 }
 
@@ -501,7 +501,7 @@ pub struct AttachmentView {
     /// Metadata, without `managedFields`.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     spec: AttachmentSpecView,
 }
 

@@ -37,10 +37,10 @@ fn is_not(key: &str, value: &str) -> Requirement {
     }
 }
 
-fn selector(requirements: &[Requirement]) -> Option<LabelSelector> {
-    Some(LabelSelector {
+fn selector(requirements: &[Requirement]) -> LabelSelector {
+    LabelSelector {
         requirements: requirements.to_vec(),
-    })
+    }
 }
 
 // === Ports ===
@@ -103,7 +103,7 @@ fn a_spread_constraint_has_the_defaults_of_the_api_and_its_keys_merged() {
     assert_eq!(spread.node_affinity_policy, InclusionPolicy::Honor);
     assert_eq!(spread.node_taints_policy, InclusionPolicy::Ignore);
     let merged = [is("app", "web"), is("pod-template-hash", "5d4f")];
-    assert_eq!(spread.selector, selector(&merged));
+    assert_eq!(spread.selector, Some(selector(&merged)));
 
     // As the API server stores it since 1.34.
     let stored = json!({
@@ -127,7 +127,7 @@ fn an_absent_selector_stays_apart_from_an_empty_one() {
         class.spread[0].selector.clone()
     };
     assert_eq!(of(json!(null)), None);
-    assert_eq!(of(json!({})), selector(&[is("app", "web")]));
+    assert_eq!(of(json!({})), Some(selector(&[is("app", "web")])));
 }
 
 #[test]
@@ -182,11 +182,11 @@ fn a_term_is_about_the_namespaces_it_names_and_selects_or_else_its_own() {
     let every = anti(json!({"topologyKey": "zone", "namespaceSelector": {}}));
     assert_eq!(
         (names(&every), every.namespaces.selector),
-        (vec![], selector(&[]))
+        (vec![], Some(selector(&[])))
     );
     let both = anti(json!({"topologyKey": "zone", "namespaces": ["a"],
         "namespaceSelector": {"matchLabels": {"team": "x"}}}));
-    assert_eq!(both.namespaces.selector, selector(&[is("team", "x")]));
+    assert_eq!(both.namespaces.selector, Some(selector(&[is("team", "x")])));
     assert_eq!(names(&both), ["a"]);
 }
 
@@ -201,7 +201,7 @@ fn keys_of_the_own_labels_are_merged_into_a_term_unless_it_has_no_selector() {
         is_not("pod-template-hash", "5d4f"),
         is("tier", "x"),
     ];
-    assert_eq!(term.selector, selector(&merged));
+    assert_eq!(term.selector, Some(selector(&merged)));
     let stored = anti(
         json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"tier": "x"},
         "matchExpressions": [
