@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     NodeName, SchedulingClass, Storage,
-    storage::{AccessMode, Claim, DiskId, VolumeHandle},
+    storage::{AccessMode, Claim, VolumeHandle},
 };
 
 use crate::{class::Claims, filters::volume_binding::owned};
@@ -73,7 +73,7 @@ impl Attachments {
                 .extend(volume.map(|volume| self.handle(&volume)));
         }
         for disk in &class.disks {
-            let volume = attached(&disk.id);
+            let volume = disk.id.handle();
             claims
                 .attaches
                 .extend(volume.map(|volume| self.handle(&volume)));
@@ -172,53 +172,8 @@ fn volume(storage: &Storage, claim: &Claim, namespace: &str, name: &str) -> Opti
     }
     let class = storage.classes.get(claim.class.as_ref()?)?;
     Some(VolumeHandle {
-        driver: driver(&class.provisioner)?,
+        driver: class.driver.clone()?,
         // No volume can be called so.
         handle: format!("\0{namespace}/{name}").into(),
-    })
-}
-
-/// The driver that took the place of an in-tree provisioner; files and vSphere are not counted
-/// (`nodevolumelimits`, `isCSIMigrationOn`).
-fn driver(provisioner: &Arc<str>) -> Option<Arc<str>> {
-    Some(match &**provisioner {
-        "kubernetes.io/aws-ebs" => EBS.into(),
-        "kubernetes.io/gce-pd" => GCE.into(),
-        "kubernetes.io/azure-disk" => AZURE_DISK.into(),
-        "kubernetes.io/cinder" => CINDER.into(),
-        "kubernetes.io/portworx-volume" => PORTWORX.into(),
-        "kubernetes.io/azure-file" | "kubernetes.io/vsphere-volume" | "" => return None,
-        _ => Arc::clone(provisioner),
-    })
-}
-
-const EBS: &str = "ebs.csi.aws.com";
-const GCE: &str = "pd.csi.storage.gke.io";
-const AZURE_DISK: &str = "disk.csi.azure.com";
-const CINDER: &str = "cinder.csi.openstack.org";
-const PORTWORX: &str = "pxd.portworx.com";
-
-/// A disk mounted without a claim, as its driver sees it (csi-translation-lib).
-fn attached(disk: &DiskId) -> Option<VolumeHandle> {
-    let (driver, handle) = match disk {
-        // `aws://zone/vol-1` is `vol-1`.
-        DiskId::Ebs(id) => {
-            let bare = id
-                .strip_prefix("aws://")
-                .and_then(|rest| rest.rsplit('/').next());
-            (EBS, bare.unwrap_or(id).to_owned())
-        }
-        DiskId::Gce(id) => (
-            GCE,
-            format!("projects/UNSPECIFIED/zones/UNSPECIFIED/disks/{id}"),
-        ),
-        DiskId::AzureDisk(id) => (AZURE_DISK, id.to_string()),
-        DiskId::Cinder(id) => (CINDER, id.to_string()),
-        DiskId::Portworx(id) => (PORTWORX, id.to_string()),
-        DiskId::Iscsi(_) | DiskId::Rbd { .. } => return None,
-    };
-    Some(VolumeHandle {
-        driver: driver.into(),
-        handle: handle.into(),
     })
 }

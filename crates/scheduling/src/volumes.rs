@@ -134,8 +134,11 @@ impl FreeVolumes {
                     .any(|term| by_hostname(&term.match_expressions))
             })
         };
-        if let Some(volume) = &claim.volume {
-            return local(volume);
+        if let Some(name) = &claim.volume {
+            // What has moved to CSI is said node by node.
+            let volume = storage.volumes.get(name);
+            let moves = volume.is_some_and(|volume| volume.in_tree.is_some());
+            return local(name) || (moves && !storage.migrated.is_empty());
         }
         let Some(class) = &claim.class else {
             return false;

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
-    SchedulingClass, Storage,
+    NodeName, NodeSelectorTerm, SchedulingClass, Storage,
     storage::{Claim, ClaimUse, StorageClass, Volume},
 };
 
@@ -119,18 +119,36 @@ fn reach(storage: &Storage, claim: &Claim, node: View<'_>) -> Option<ClaimProble
         None => Some(ClaimProblem::VolumeNotFound {
             volume: name.to_string(),
         }),
-        Some(volume) if !within_reach(volume, node) => Some(ClaimProblem::VolumeElsewhere {
+        Some(volume) if !is_reached(storage, volume, node) => Some(ClaimProblem::VolumeElsewhere {
             volume: name.to_string(),
         }),
         Some(_) => None,
     }
 }
 
-/// Whether the volume can be attached to the node. Its terms go by labels: a name in them is
-/// compared with the empty one.
+/// Whether a bound volume can be attached to the node, whose plugin for it may have moved to CSI.
+fn is_reached(storage: &Storage, volume: &Volume, node: View<'_>) -> bool {
+    let migrated = volume.in_tree.as_ref().filter(|in_tree| {
+        !storage.migrated.is_empty()
+            && storage
+                .migrated
+                .get(&NodeName::new(node.name))
+                .is_some_and(|plugins| plugins.contains(&in_tree.plugin))
+    });
+    match migrated {
+        Some(in_tree) => matches(in_tree.node_affinity.as_deref(), node),
+        None => within_reach(volume, node),
+    }
+}
+
+/// Whether the volume itself can be attached to the node.
 pub(crate) fn within_reach(volume: &Volume, node: View<'_>) -> bool {
-    let nameless = View { name: "", ..node };
-    node_affinity::is_affine(volume.node_affinity.as_deref(), nameless)
+    matches(volume.node_affinity.as_deref(), node)
+}
+
+/// A volume's terms go by labels: a name in them is compared with the empty one.
+fn matches(terms: Option<&[NodeSelectorTerm]>, node: View<'_>) -> bool {
+    node_affinity::is_affine(terms, View { name: "", ..node })
 }
 
 /// Why no volume can be made for this claim.

@@ -79,19 +79,21 @@ impl Matcher {
             missing: false,
         };
         if let Some(selector) = &term.namespaces.selector {
-            if selector.requirements.is_empty() {
-                scope = Scope {
-                    all: true,
-                    names: BTreeSet::new(),
-                    missing: false,
-                };
+            let nameless = selector.matches(&Labels::new());
+            // The scheduler asks a term of the incoming pod for no labels at all, after it has
+            // listed the namespaces that the selector matches: one that matches no labels matches
+            // every namespace (`mergeAffinityTermNamespacesIfNotEmpty` forgets the selector on a
+            // copy of the term).
+            if selector.requirements.is_empty() || (side == Side::Incoming && nameless) {
+                scope.all = true;
+                scope.names.clear();
             } else {
                 let selected = namespaces
                     .iter()
                     .filter(|(_, labels)| selector.matches(labels))
                     .map(|(name, _)| Arc::clone(name));
                 scope.names.extend(selected);
-                scope.missing = side == Side::Running && selector.matches(&Labels::new());
+                scope.missing = nameless;
             }
         }
         Self {
