@@ -9,16 +9,18 @@ pub(crate) mod identities;
 pub(crate) mod keys;
 pub(crate) mod matchers;
 pub(crate) mod spread;
+pub(crate) mod territories;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{Labels, SchedulingClass, topology::PodTerm};
+use model::{LabelSelector, Labels, SchedulingClass, topology::PodTerm};
 
 use counters::{Counted, CounterId, Counters};
 use identities::{Identities, IdentityId};
 use keys::{KeyId, Keys};
 use matchers::{Matcher, MatcherId, Matchers, Scope};
-use spread::{Group, GroupId, GroupRule, Groups};
+use spread::{GroupId, Groups};
+use territories::{Territories, TerritoryId};
 
 use crate::{class::Class, snapshot::PodsOnNode, view::View};
 
@@ -29,6 +31,7 @@ pub(crate) struct Topology {
     pub(crate) matchers: Matchers,
     pub(crate) identities: Identities,
     pub(crate) counters: Counters,
+    pub(crate) territories: Territories,
     pub(crate) groups: Groups,
 }
 
@@ -105,61 +108,50 @@ impl Topology {
         id
     }
 
-    /// The group of a spread constraint; true where it is new and its nodes are not known yet.
-    pub(crate) fn group(&mut self, rule: GroupRule) -> (GroupId, bool) {
-        if let Some(id) = self.groups.find(&rule) {
-            return (id, false);
-        }
-        let matcher = rule.counts().then(|| {
+    /// The group of a spread constraint: pods of this namespace and selector in this territory.
+    pub(crate) fn group(
+        &mut self,
+        territory: TerritoryId,
+        namespace: &Arc<str>,
+        selector: Option<&LabelSelector>,
+    ) -> GroupId {
+        // Without requirements no running pod is counted, yet domains are.
+        let selector = selector.filter(|selector| !selector.requirements.is_empty());
+        let matcher = selector.map(|selector| {
             self.intern_matcher(Matcher {
-                scope: Scope::only(&rule.namespace),
-                selector: rule.selector.clone(),
+                scope: Scope::only(namespace),
+                selector: Some(selector.clone()),
             })
         });
-        let id = self.groups.add(Group::new(rule, matcher));
-        self.groups
-            .link_group(&mut self.identities, &self.matchers, id);
-        (id, true)
+        let (id, new) = self.groups.intern(territory, matcher);
+        if new {
+            self.groups
+                .link_group(&mut self.identities, &self.matchers, id);
+        }
+        id
     }
 
     /// The node joins its domains.
     pub(crate) fn attach(&mut self, node: usize, shape: usize, view: View<'_>) {
         self.keys.attach(node, shape, view);
-        self.groups.attach(&self.keys, node, shape, view);
+        self.territories.attach(&self.keys, node, shape, view);
     }
 
     /// The node, on which nothing is counted any more, leaves its domains.
     pub(crate) fn detach(&mut self, node: usize) {
-        self.groups.detach(&self.keys, node);
+        self.territories.detach(&self.keys, node);
         self.keys.detach(node);
     }
 
-    /// Counts `count` pods more on the node.
-    pub(crate) fn add(
-        &mut self,
-        node: usize,
-        identity: IdentityId,
-        owns: &[CounterId],
-        terminating: bool,
-        count: u32,
-    ) {
-        let who = self.identities.get(identity);
-        for &counter in who.counted_by.iter().chain(owns) {
-            self.counters.add(&self.keys, counter, node, count);
-        }
-        if !terminating {
-            for &group in &who.spread_by {
-                self.groups
-                    .change(&self.keys, group, node, |pods| pods + count);
-            }
-        }
+    /// Counts pods that have come to the node.
+    pub(crate) fn add(&mut self, node: usize, class: &Class, pods: PodsOnNode) {
+        self.add_since((0, 0), node, class, pods);
     }
 
-    /// Counts pods that are there already, for counters and groups from these on.
+    /// As [`Self::add`], for the counters and groups from these on.
     pub(crate) fn add_since(
         &mut self,
-        counters: CounterId,
-        groups: GroupId,
+        (counters, groups): (CounterId, GroupId),
         node: usize,
         class: &Class,
         pods: PodsOnNode,
@@ -169,31 +161,29 @@ impl Topology {
         for &counter in looking.filter(|&&counter| counter >= counters) {
             self.counters.add(&self.keys, counter, node, pods.count);
         }
-        let spreading = who.spread_by.iter().filter(|&&group| group >= groups);
-        for &group in spreading.filter(|_| !pods.terminating) {
+        if pods.terminating {
+            return;
+        }
+        for &group in who.spread_by.iter().filter(|&&group| group >= groups) {
+            let more = |before| before + pods.count;
             self.groups
-                .change(&self.keys, group, node, |before| before + pods.count);
+                .change(&self.territories, &self.keys, group, node, more);
         }
     }
 
-    /// Counts `count` pods less on the node.
-    pub(crate) fn sub(
-        &mut self,
-        node: usize,
-        identity: IdentityId,
-        owns: &[CounterId],
-        terminating: bool,
-        count: u32,
-    ) {
-        let who = self.identities.get(identity);
-        for &counter in who.counted_by.iter().chain(owns) {
-            self.counters.sub(&self.keys, counter, node, count);
+    /// Takes back [`Self::add`].
+    pub(crate) fn sub(&mut self, node: usize, class: &Class, pods: PodsOnNode) {
+        let who = self.identities.get(class.identity);
+        for &counter in who.counted_by.iter().chain(&class.owns) {
+            self.counters.sub(&self.keys, counter, node, pods.count);
         }
-        if !terminating {
-            for &group in &who.spread_by {
-                self.groups
-                    .change(&self.keys, group, node, |pods| pods.saturating_sub(count));
-            }
+        if pods.terminating {
+            return;
+        }
+        for &group in &who.spread_by {
+            let less = |before: u32| before.saturating_sub(pods.count);
+            self.groups
+                .change(&self.territories, &self.keys, group, node, less);
         }
     }
 }

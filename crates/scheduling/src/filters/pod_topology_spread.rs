@@ -7,6 +7,7 @@ use crate::{
     Failure,
     class::{Class, Spread},
     snapshot::Snapshot,
+    topology::{keys::Domain, territories::Territory},
 };
 
 pub(crate) fn check(snapshot: &Snapshot, class: &Class, node: usize) -> Vec<Failure> {
@@ -18,16 +19,9 @@ pub(crate) fn check(snapshot: &Snapshot, class: &Class, node: usize) -> Vec<Fail
 }
 
 pub(crate) fn passes(snapshot: &Snapshot, class: &Class, node: usize) -> bool {
-    let topology = snapshot.topology();
     class.spread.iter().all(|spread| {
-        let group = topology.groups.get(spread.group);
-        topology.keys.of(group.key(), node).is_some_and(|domain| {
-            is_even(
-                spread,
-                group.pods(domain),
-                group.minimum(spread.min_domains),
-            )
-        })
+        look(snapshot, spread, node)
+            .is_some_and(|(_, pods, minimum)| is_even(spread, pods, minimum))
     })
 }
 
@@ -36,17 +30,18 @@ pub(crate) fn at_most(snapshot: &Snapshot, class: &Class, node: usize) -> u32 {
     let topology = snapshot.topology();
     let most = |spread: &Spread| {
         let group = topology.groups.get(spread.group);
-        let domain = topology.keys.of(group.key(), node)?;
-        if !spread.counts_itself || !group.counts_node(node) {
-            // What is placed here changes no number.
+        let territory = topology.territories.get(group.territory());
+        if !spread.counts_itself {
             return None;
         }
-        let minimum = if group.has_fewer_domains(spread.min_domains) {
+        // On a node that does not count, what is placed changes no number.
+        let domain = territory.domain(&topology.keys, node)?;
+        let minimum = if has_too_few(territory, spread) {
             0
         } else {
             // The domain itself may be the emptiest one, but is not for longer than the others let
             // it; without others it is for ever.
-            group.minimum_beside(domain)?
+            group.minimum_beside(domain, territory.domains())?
         };
         let most = i64::from(minimum) + i64::from(spread.max_skew) - i64::from(group.pods(domain));
         Some(u32::try_from(most).unwrap_or(0))
@@ -59,6 +54,26 @@ pub(crate) fn at_most(snapshot: &Snapshot, class: &Class, node: usize) -> u32 {
         .unwrap_or(u32::MAX)
 }
 
+/// The node's domain, the pods counted there and in the emptiest; `None` where it has no such
+/// label.
+fn look(snapshot: &Snapshot, spread: &Spread, node: usize) -> Option<(Domain, u32, u32)> {
+    let topology = snapshot.topology();
+    let group = topology.groups.get(spread.group);
+    let territory = topology.territories.get(group.territory());
+    let domain = topology.keys.of(territory.key(), node)?;
+    let minimum = if has_too_few(territory, spread) {
+        0
+    } else {
+        group.minimum(territory.domains())
+    };
+    Some((domain, group.pods(domain), minimum))
+}
+
+/// With fewer domains than it wants the emptiest counts as empty.
+fn has_too_few(territory: &Territory, spread: &Spread) -> bool {
+    i64::from(territory.domains()) < i64::from(spread.min_domains)
+}
+
 fn is_even(spread: &Spread, pods: u32, minimum: u32) -> bool {
     i64::from(pods) + i64::from(spread.matches_itself) - i64::from(minimum)
         <= i64::from(spread.max_skew)
@@ -67,16 +82,14 @@ fn is_even(spread: &Spread, pods: u32, minimum: u32) -> bool {
 fn failure(snapshot: &Snapshot, spread: &Spread, node: usize) -> Option<Failure> {
     let topology = snapshot.topology();
     let group = topology.groups.get(spread.group);
-    let key = topology.keys.name(group.key());
-    let Some(domain) = topology.keys.of(group.key(), node) else {
-        return Some(Failure::MissingSpreadKey {
-            key: key.to_string(),
-        });
+    let key = topology.territories.get(group.territory()).key();
+    let name = topology.keys.name(key).to_string();
+    let Some((domain, pods, minimum)) = look(snapshot, spread, node) else {
+        return Some(Failure::MissingSpreadKey { key: name });
     };
-    let (pods, minimum) = (group.pods(domain), group.minimum(spread.min_domains));
     (!is_even(spread, pods, minimum)).then(|| Failure::UnevenSpread {
-        key: key.to_string(),
-        domain: topology.keys.value(group.key(), domain).to_string(),
+        key: name,
+        domain: topology.keys.value(key, domain).to_string(),
         pods,
         minimum,
         max_skew: spread.max_skew,

@@ -11,7 +11,13 @@ use super::{ClassId, NodeId, ResourceId, Snapshot};
 use crate::{
     class::{Class, Near, Spread},
     filters::node_resources_fit::Request,
-    topology::{Side, counters::CounterId, identities::IdentityId, keys::KeyId, spread::GroupRule},
+    topology::{
+        Side,
+        counters::CounterId,
+        identities::IdentityId,
+        keys::KeyId,
+        territories::{Rule, TerritoryId},
+    },
     view::HOSTNAME,
 };
 
@@ -168,9 +174,7 @@ impl Snapshot {
             .then_some((selector, terms));
         let tolerations =
             honours(constraint.node_taints_policy).then(|| source.tolerations.clone());
-        let rule = GroupRule {
-            namespace: Arc::clone(&source.namespace),
-            selector: constraint.selector.clone(),
+        let rule = Rule {
             key: self.key(&constraint.topology_key),
             keys: keys.to_vec(),
             named: affinity
@@ -179,21 +183,11 @@ impl Snapshot {
             affinity,
             tolerations,
         };
-        let counts = rule.counts();
-        let matches_itself = constraint
-            .selector
-            .as_ref()
-            .is_some_and(|selector| selector.matches(&source.labels));
-        let (group, new) = self.topology.group(rule);
-        if new {
-            for (node, detail) in self.details.iter().enumerate() {
-                if let Some(detail) = detail {
-                    let shape = self.slots[node].shape as usize;
-                    let (keys, groups) = (&self.topology.keys, &mut self.topology.groups);
-                    groups.attach_group(keys, group, node, shape, detail.view());
-                }
-            }
-        }
+        let territory = self.territory(rule);
+        let selector = constraint.selector.as_ref();
+        let group = self.topology.group(territory, &source.namespace, selector);
+        let matches_itself = selector.is_some_and(|selector| selector.matches(&source.labels));
+        let counts = selector.is_some_and(|selector| !selector.requirements.is_empty());
         Spread {
             group,
             max_skew: constraint.max_skew,
@@ -201,6 +195,20 @@ impl Snapshot {
             matches_itself,
             counts_itself: matches_itself && counts,
         }
+    }
+
+    fn territory(&mut self, rule: Rule) -> TerritoryId {
+        let (id, new) = self.topology.territories.intern(rule);
+        if new {
+            for (node, detail) in self.details.iter().enumerate() {
+                if let Some(detail) = detail {
+                    let shape = self.slots[node].shape as usize;
+                    let (keys, territories) = (&self.topology.keys, &mut self.topology.territories);
+                    territories.attach_to(id, keys, node, shape, detail.view());
+                }
+            }
+        }
+        id
     }
 
     fn key(&mut self, name: &Arc<str>) -> KeyId {
@@ -227,7 +235,7 @@ impl Snapshot {
             for pods in self.pods(NodeId(index as u32)).to_vec() {
                 let class = &self.classes[pods.class.index()];
                 self.topology
-                    .add_since(counters, groups, index, class, pods);
+                    .add_since((counters, groups), index, class, pods);
             }
         }
     }

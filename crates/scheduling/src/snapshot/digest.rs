@@ -65,13 +65,19 @@ impl Snapshot {
                 .number(domain as u64);
             sum = sum.wrapping_add(digest.number(u64::from(pods)).0);
         }
-        for (id, domain, nodes, pods) in self.topology.groups.numbers() {
+        for (id, domain, pods) in self.topology.groups.numbers() {
             let digest = Digest::new()
                 .number(2)
                 .number(id as u64)
                 .number(domain as u64);
-            let digest = digest.number(u64::from(nodes)).number(u64::from(pods));
-            sum = sum.wrapping_add(digest.0);
+            sum = sum.wrapping_add(digest.number(u64::from(pods)).0);
+        }
+        for (id, domain, nodes) in self.topology.territories.numbers() {
+            let digest = Digest::new()
+                .number(4)
+                .number(id as u64)
+                .number(domain as u64);
+            sum = sum.wrapping_add(digest.number(u64::from(nodes)).0);
         }
         for (claim, users) in self.attachments.numbers() {
             let digest = Digest::new().number(3).number(claim as u64);

@@ -184,13 +184,7 @@ impl Snapshot {
 
     pub(super) fn count(&mut self, node: usize, pods: PodsOnNode) {
         let class = &self.classes[pods.class.index()];
-        self.topology.add(
-            node,
-            class.identity,
-            &class.owns,
-            pods.terminating,
-            pods.count,
-        );
+        self.topology.add(node, class, pods);
         for &claim in class.claims.iter().flat_map(|claims| &claims.uses) {
             self.attachments.add_users(claim, pods.count);
         }
@@ -198,13 +192,7 @@ impl Snapshot {
 
     pub(super) fn uncount(&mut self, node: usize, pods: PodsOnNode) {
         let class = &self.classes[pods.class.index()];
-        self.topology.sub(
-            node,
-            class.identity,
-            &class.owns,
-            pods.terminating,
-            pods.count,
-        );
+        self.topology.sub(node, class, pods);
         for &claim in class.claims.iter().flat_map(|claims| &claims.uses) {
             self.attachments.remove_users(claim, pods.count);
         }

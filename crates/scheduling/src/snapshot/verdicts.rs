@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::NodeShape;
+use model::{NodeShape, SchedulingClass, UnevaluatedRule};
 
 use super::{ClassId, NodeId, Snapshot};
 use crate::{
@@ -26,6 +26,13 @@ struct Row {
     shapes: Vec<u8>,
     /// By node, for classes that go by names: the node's generation and, in the lowest bit, yes.
     nodes: Vec<u64>,
+}
+
+/// The rules of a class about which there is never a yes: claims for devices. What else a class says
+/// is not evaluated elsewhere is evaluated here.
+fn refused(class: &SchedulingClass) -> impl Iterator<Item = UnevaluatedRule> + '_ {
+    let rules = class.unevaluated.iter().copied();
+    rules.filter(|rule| *rule == UnevaluatedRule::ResourceClaims)
 }
 
 impl Snapshot {
@@ -156,19 +163,14 @@ impl Snapshot {
         failures.extend(pod_topology_spread::check(self, class, index));
         failures.extend(inter_pod_affinity::check(self, class, index));
         failures.extend(node_declared_features::check(source, view));
-        failures.extend(
-            source
-                .unevaluated
-                .iter()
-                .map(|&rule| Failure::NotEvaluated { rule }),
-        );
+        failures.extend(refused(source).map(|rule| Failure::NotEvaluated { rule }));
         failures
     }
 
     /// Asks the filters that look at the node alone.
     fn ask_node(&self, class: &Class, node: NodeId) -> bool {
         let storage = &self.surroundings.storage;
-        class.source.unevaluated.is_empty()
+        refused(&class.source).next().is_none()
             && self.detail(node).is_some_and(|detail| {
                 filters::admits(&class.source, storage, &self.free_volumes, detail.view())
             })

@@ -1,193 +1,61 @@
-//! Pods by domain, for topology spread: only nodes that a constraint counts, and with them the
-//! emptiest domain at any time.
+//! Pods by domain, for topology spread, and with them the emptiest domain at any time.
 //!
-//! Which nodes count depends on the constraint and, by its policies, on the pod's node affinity and
-//! tolerations; constraints that agree in all of it share a group.
+//! Only pods on nodes of the group's territory are counted. Domains without pods are not listed:
+//! how many there are follows from the territory, so that a new node concerns no group.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use model::{LabelSelector, NodeSelectorTerm, Requirement, Toleration};
+use std::collections::BTreeMap;
 
 use super::{
     identities::{Identities, IdentityId},
-    keys::{Domain, KeyId, Keys},
+    keys::{Domain, Keys},
     matchers::{MatcherId, Matchers},
-};
-use crate::{
-    filters::{node_affinity, taint_toleration},
-    view::View,
+    territories::{Territories, TerritoryId},
 };
 
-/// A group.
+/// Constraints that count the same pods on the same nodes.
 pub(crate) type GroupId = u32;
 
-/// What makes two constraints count the same pods on the same nodes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct GroupRule {
-    pub(crate) namespace: Arc<str>,
-    pub(crate) selector: Option<LabelSelector>,
-    pub(crate) key: KeyId,
-    /// Of all constraints of the pod: nodes that lack one do not count for any.
-    pub(crate) keys: Vec<KeyId>,
-    /// Node selector and required affinity, where they are honoured.
-    pub(crate) affinity: Option<(Vec<Requirement>, Option<Vec<NodeSelectorTerm>>)>,
-    /// Tolerations, where taints are honoured.
-    pub(crate) tolerations: Option<Vec<Toleration>>,
-    /// Names of nodes play a part: equal shapes need not be equal here.
-    pub(crate) named: bool,
-}
-
-impl GroupRule {
-    /// Without requirements no running pod is counted, yet domains are.
-    pub(crate) fn counts(&self) -> bool {
-        self.selector
-            .as_ref()
-            .is_some_and(|selector| !selector.requirements.is_empty())
-    }
-
-    fn admits(&self, view: View<'_>) -> bool {
-        let affine = self.affinity.as_ref().is_none_or(|(selector, terms)| {
-            node_affinity::matches(selector, terms.as_deref(), view)
-        });
-        affine
-            && self.tolerations.as_ref().is_none_or(|tolerations| {
-                taint_toleration::untolerated(tolerations, view).is_none()
-            })
-    }
-}
-
-/// A domain with nodes that count.
-#[derive(Clone, Copy, Debug, Default)]
-struct Load {
-    nodes: u32,
-    pods: u32,
-}
+/// Which pods are counted where; no matcher counts none, as an empty selector does.
+type Content = (TerritoryId, Option<MatcherId>);
 
 /// A group with its numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
-    rule: Arc<GroupRule>,
+    territory: TerritoryId,
     matcher: Option<MatcherId>,
-    /// By node: it counts.
-    counts: Vec<bool>,
-    /// By shape, where names play no part.
-    admits_shape: Vec<Option<bool>>,
-    /// By domain.
-    loads: Vec<Load>,
-    /// How many domains have so many pods.
+    /// By domain; domains beyond the end have none.
+    pods: Vec<u32>,
+    /// How many domains have so many pods, of those that have any.
     levels: BTreeMap<u32, u32>,
-    /// Domains with nodes that count.
-    domains: u32,
+    /// Domains that have any.
+    occupied: u32,
 }
 
 impl Group {
-    pub(crate) fn new(rule: GroupRule, matcher: Option<MatcherId>) -> Self {
-        Self {
-            rule: Arc::new(rule),
-            matcher,
-            counts: Vec::new(),
-            admits_shape: Vec::new(),
-            loads: Vec::new(),
-            levels: BTreeMap::new(),
-            domains: 0,
-        }
-    }
-
-    fn admits(&mut self, shape: usize, view: View<'_>) -> bool {
-        if self.rule.named {
-            return self.rule.admits(view);
-        }
-        if let Some(known) = self.admits_shape.get(shape).copied().flatten() {
-            return known;
-        }
-        let admits = self.rule.admits(view);
-        if self.admits_shape.len() <= shape {
-            self.admits_shape.resize(shape + 1, None);
-        }
-        self.admits_shape[shape] = Some(admits);
-        admits
-    }
-
-    fn enter(&mut self, pods: u32) {
-        *self.levels.entry(pods).or_default() += 1;
-    }
-
-    fn leave(&mut self, pods: u32) {
-        if let Some(domains) = self.levels.get_mut(&pods) {
-            *domains -= 1;
-            if *domains == 0 {
-                self.levels.remove(&pods);
-            }
-        }
-    }
-
-    fn attach(&mut self, keys: &Keys, node: usize, shape: usize, view: View<'_>) {
-        let has_keys = self
-            .rule
-            .keys
-            .iter()
-            .all(|&key| keys.of(key, node).is_some());
-        let counts = has_keys && self.admits(shape, view);
-        if self.counts.len() <= node {
-            self.counts.resize(node + 1, false);
-        }
-        self.counts[node] = counts;
-        let Some(domain) = keys.of(self.rule.key, node).filter(|_| counts) else {
-            return;
-        };
-        let domain = domain as usize;
-        if self.loads.len() <= domain {
-            self.loads.resize(domain + 1, Load::default());
-        }
-        self.loads[domain].nodes += 1;
-        if self.loads[domain].nodes == 1 {
-            self.domains += 1;
-            self.enter(self.loads[domain].pods);
-        }
-    }
-
-    fn detach(&mut self, keys: &Keys, node: usize) {
-        if !self.counts_node(node) {
-            return;
-        }
-        self.counts[node] = false;
-        let Some(domain) = keys.of(self.rule.key, node) else {
-            return;
-        };
-        let load = &mut self.loads[domain as usize];
-        load.nodes -= 1;
-        let Load { nodes, pods } = *load;
-        if nodes == 0 {
-            self.domains -= 1;
-            self.leave(pods);
-        }
-    }
-
-    /// Whether the node counts.
-    pub(crate) fn counts_node(&self, node: usize) -> bool {
-        self.counts.get(node).copied().unwrap_or(false)
-    }
-
-    pub(crate) fn key(&self) -> KeyId {
-        self.rule.key
+    pub(crate) const fn territory(&self) -> TerritoryId {
+        self.territory
     }
 
     /// Pods counted in a domain.
     pub(crate) fn pods(&self, domain: Domain) -> u32 {
-        self.loads.get(domain as usize).map_or(0, |load| load.pods)
+        self.pods.get(domain as usize).copied().unwrap_or(0)
     }
 
-    /// Pods in the emptiest domain; with fewer domains than `least` it counts as empty.
-    pub(crate) fn minimum(&self, least: i32) -> u32 {
-        if i64::from(self.domains) < i64::from(least) {
+    /// Pods in the emptiest of so many domains.
+    pub(crate) fn minimum(&self, domains: u32) -> u32 {
+        if self.occupied < domains {
             return 0;
         }
         self.levels.keys().next().copied().unwrap_or(0)
     }
 
-    /// As [`Self::minimum`], leaving one counted domain out; `None` where there is no other.
-    pub(crate) fn minimum_beside(&self, domain: Domain) -> Option<u32> {
+    /// As [`Self::minimum`], leaving out one of the domains; `None` where it is the only one.
+    pub(crate) fn minimum_beside(&self, domain: Domain, domains: u32) -> Option<u32> {
         let own = self.pods(domain);
+        let others = domains.checked_sub(1).filter(|&others| others > 0)?;
+        if self.occupied - u32::from(own > 0) < others {
+            return Some(0);
+        }
         let mut levels = self.levels.iter();
         match levels.next() {
             Some((&pods, &1)) if pods == own => levels.next().map(|(&pods, _)| pods),
@@ -195,33 +63,63 @@ impl Group {
         }
     }
 
-    /// Fewer domains than this count.
-    pub(crate) fn has_fewer_domains(&self, least: i32) -> bool {
-        i64::from(self.domains) < i64::from(least)
+    fn change(&mut self, domain: Domain, by: impl Fn(u32) -> u32) {
+        let domain = domain as usize;
+        if self.pods.len() <= domain {
+            self.pods.resize(domain + 1, 0);
+        }
+        let before = self.pods[domain];
+        let after = by(before);
+        if before == after {
+            return;
+        }
+        self.pods[domain] = after;
+        if before > 0
+            && let Some(domains) = self.levels.get_mut(&before)
+        {
+            *domains -= 1;
+            if *domains == 0 {
+                self.levels.remove(&before);
+            }
+        }
+        if after > 0 {
+            *self.levels.entry(after).or_default() += 1;
+        }
+        self.occupied = self.occupied + u32::from(after > 0) - u32::from(before > 0);
     }
 }
 
 /// All groups.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
-    by_content: BTreeMap<Arc<GroupRule>, GroupId>,
+    by_content: BTreeMap<Content, GroupId>,
     all: Vec<Group>,
     by_matcher: BTreeMap<MatcherId, Vec<GroupId>>,
 }
 
 impl Groups {
-    pub(crate) fn find(&self, rule: &GroupRule) -> Option<GroupId> {
-        self.by_content.get(rule).copied()
-    }
-
-    pub(crate) fn add(&mut self, group: Group) -> GroupId {
+    /// The group's id; true where it is new.
+    pub(crate) fn intern(
+        &mut self,
+        territory: TerritoryId,
+        matcher: Option<MatcherId>,
+    ) -> (GroupId, bool) {
+        if let Some(&id) = self.by_content.get(&(territory, matcher)) {
+            return (id, false);
+        }
         let id = self.all.len() as GroupId;
-        self.by_content.insert(Arc::clone(&group.rule), id);
-        if let Some(matcher) = group.matcher {
+        self.by_content.insert((territory, matcher), id);
+        if let Some(matcher) = matcher {
             self.by_matcher.entry(matcher).or_default().push(id);
         }
-        self.all.push(group);
-        id
+        self.all.push(Group {
+            territory,
+            matcher,
+            pods: Vec::new(),
+            levels: BTreeMap::new(),
+            occupied: 0,
+        });
+        (id, true)
     }
 
     pub(crate) fn get(&self, id: GroupId) -> &Group {
@@ -255,61 +153,27 @@ impl Groups {
         identity.spread_by = spread_by;
     }
 
-    pub(crate) fn attach(&mut self, keys: &Keys, node: usize, shape: usize, view: View<'_>) {
-        for group in &mut self.all {
-            group.attach(keys, node, shape, view);
-        }
-    }
-
-    pub(crate) fn attach_group(
-        &mut self,
-        keys: &Keys,
-        id: GroupId,
-        node: usize,
-        shape: usize,
-        view: View<'_>,
-    ) {
-        self.all[id as usize].attach(keys, node, shape, view);
-    }
-
-    pub(crate) fn detach(&mut self, keys: &Keys, node: usize) {
-        for group in &mut self.all {
-            group.detach(keys, node);
-        }
-    }
-
     /// Changes how many pods are counted in the node's domain, if the node counts.
     pub(crate) fn change(
         &mut self,
+        territories: &Territories,
         keys: &Keys,
         id: GroupId,
         node: usize,
         by: impl Fn(u32) -> u32,
     ) {
         let group = &mut self.all[id as usize];
-        if !group.counts_node(node) {
-            return;
-        }
-        let Some(domain) = keys.of(group.rule.key, node) else {
-            return;
-        };
-        let load = &mut group.loads[domain as usize];
-        let before = load.pods;
-        load.pods = by(before);
-        let after = load.pods;
-        if before != after {
-            group.leave(before);
-            group.enter(after);
+        if let Some(domain) = territories.get(group.territory).domain(keys, node) {
+            group.change(domain, by);
         }
     }
 
-    /// (group, domain, nodes, pods) wherever there are any.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = (usize, usize, u32, u32)> + '_ {
+    /// (group, domain, pods) wherever there are any.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (usize, usize, u32)> + '_ {
         self.all.iter().enumerate().flat_map(|(id, group)| {
-            let loads = group.loads.iter().enumerate();
-            loads
-                .filter(|(_, load)| load.nodes > 0 || load.pods > 0)
-                .map(move |(domain, load)| (id, domain, load.nodes, load.pods))
+            let pods = group.pods.iter().enumerate();
+            pods.filter(|(_, pods)| **pods > 0)
+                .map(move |(domain, pods)| (id, domain, *pods))
         })
     }
 }
