@@ -91,9 +91,9 @@ pub fn cluster(seed: u64) -> Case {
             Theme::Features => nodes::features(&mut world, &mut draw),
             Theme::Spread => spread::add(&mut world, &mut draw),
             Theme::Affinity => affinity::add(&mut world, &mut draw),
-            Theme::Binding => volumes::binding(&mut world, &mut draw),
-            Theme::Zones => volumes::zones(&mut world, &mut draw),
-            Theme::Limits => volumes::limits(&mut world, &mut draw),
+            Theme::Binding => volumes::binding::add(&mut world, &mut draw),
+            Theme::Zones => volumes::zones::add(&mut world, &mut draw),
+            Theme::Limits => volumes::limits::add(&mut world, &mut draw),
             Theme::Disks => disks::add(&mut world, &mut draw),
         }
     }
@@ -112,7 +112,12 @@ fn themes(draw: &Draw) -> Vec<Theme> {
     let count = draw.one(&[2, 3, 3, 4]);
     let mut themes = Vec::new();
     while themes.len() < count {
-        let theme = draw.one(&THEMES);
+        // The rules for requests and for volumes that wait are many: they take more clusters to meet.
+        let theme = match draw.below(100) {
+            0..=7 => Theme::Binding,
+            8..=15 => Theme::Resources,
+            _ => draw.one(&THEMES),
+        };
         if !themes.contains(&theme) {
             themes.push(theme);
         }

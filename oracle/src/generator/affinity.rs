@@ -11,7 +11,7 @@ use super::{
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 pub(super) fn add(world: &mut World, draw: &mut Draw) {
-    if draw.percent(30) {
+    if draw.percent(45) {
         first_of_a_group(world, draw);
     }
     for pod in &mut world.running {
@@ -79,7 +79,7 @@ fn first_of_a_group(world: &mut World, draw: &mut Draw) {
             .iter_mut()
             .find(|node| node["metadata"]["name"] == name.as_str());
         if let Some(node) = keyless
-            && draw.percent(50)
+            && draw.percent(65)
             && let Some(labels) = node["metadata"]["labels"].as_object_mut()
         {
             draw.aim(Edge::AffinityKeylessNode);
@@ -96,19 +96,23 @@ fn term(pod: &Value, draw: &mut Draw) -> Value {
     let mut term =
         json!({"topologyKey": draw.one(&[ZONE, ZONE, HOSTNAME, HOSTNAME, "rack", "disk"])});
     let selector = selector(draw);
-    if !selector.is_null() {
+    if selector.is_null() {
+        if draw.percent(50) {
+            term["labelSelector"] = Value::Null;
+        }
+    } else {
         term["labelSelector"] = selector;
         if draw.percent(20) {
             label_keys(pod, &mut term, draw);
         }
     }
     match draw.below(20) {
-        0..=2 => term["namespaces"] = json!([draw.one(&["a", "b"])]),
-        3 | 4 => {
+        0 | 1 => term["namespaces"] = json!([draw.one(&["a", "b"])]),
+        2 | 3 => {
             draw.aim(Edge::AffinityAllNamespaces);
             term["namespaceSelector"] = json!({});
         }
-        5..=7 => {
+        4..=7 => {
             draw.aim(Edge::AffinityNamespaceLabels);
             term["namespaceSelector"] = namespace_selector(draw);
         }
@@ -117,14 +121,18 @@ fn term(pod: &Value, draw: &mut Draw) -> Value {
             term["namespaces"] = json!([draw.one(&["a", "b"])]);
             term["namespaceSelector"] = namespace_selector(draw);
         }
+        10 => {
+            term["namespaces"] = json!([]);
+            term["namespaceSelector"] = Value::Null;
+        }
         _ => {}
     }
     term
 }
 
 fn namespace_selector(draw: &Draw) -> Value {
-    match draw.below(5) {
-        0 => json!({"matchLabels": {"kubernetes.io/metadata.name": draw.one(&["a", "b"])}}),
+    match draw.below(6) {
+        0 | 3 | 4 => json!({"matchLabels": {"kubernetes.io/metadata.name": draw.one(&["a", "b"])}}),
         1 => json!({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}),
         2 => json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["r"]}]}),
         _ => json!({"matchLabels": {"team": draw.one(&["r", "s"])}}),

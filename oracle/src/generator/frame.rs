@@ -113,7 +113,7 @@ fn pod(name: &str, draw: &Draw) -> Value {
     }
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": draw.one(&["a", "a", "a", "b"]), "labels": labels},
+        "metadata": {"name": name, "namespace": draw.one(&["a", "a", "b"]), "labels": labels},
         "spec": {"containers": [{"name": "c", "image": "i"}]},
     })
 }
@@ -158,7 +158,7 @@ fn namespaces(draw: &Draw) -> Vec<Value> {
             labels["team"] = json!(draw.one(&["r", "s"]));
         }
         // The API server adds its name; a file written by hand may lack it.
-        if draw.percent(70) {
+        if draw.percent(50) {
             labels["kubernetes.io/metadata.name"] = json!(name);
         }
         namespaces.push(json!({

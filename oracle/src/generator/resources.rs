@@ -17,7 +17,7 @@ pub(super) fn add(world: &mut World, draw: &mut Draw) {
     for pod in &mut world.running {
         if draw.percent(85) {
             spec(pod, draw);
-            if draw.percent(35) {
+            if draw.percent(50) {
                 resized(pod, draw);
             }
         }
@@ -44,7 +44,7 @@ fn spec(pod: &mut Value, draw: &mut Draw) {
         });
         push(&mut pod["spec"]["containers"], container);
     }
-    for number in 0..draw.one(&[0, 0, 0, 1, 2, 3]) {
+    for number in 0..draw.one(&[0, 0, 1, 2, 2, 3]) {
         let mut container = json!({
             "name": format!("s{number}"), "image": "i", "resources": requirements(draw),
         });
@@ -64,14 +64,14 @@ fn spec(pod: &mut Value, draw: &mut Draw) {
             _ => json!({"cpu": "10m", "memory": "500m"}),
         };
     }
-    if draw.percent(18) {
+    if draw.percent(25) {
         draw.aim(Edge::PodLevel);
         // An API server sums requests below a milli before it rounds them, and then refuses the pod.
         let spec = pod["spec"].to_string();
         let odd = spec.contains("00u\"") || spec.contains("0.1m");
-        let mut resources = match draw.below(5) {
-            4 if !odd => json!({"limits": {"cpu": "3"}}),
-            0 | 1 | 4 => json!({"requests": {"cpu": "3"}}),
+        let mut resources = match draw.below(6) {
+            4 | 5 if !odd => json!({"limits": {"cpu": "3"}}),
+            0 | 1 | 4 | 5 => json!({"requests": {"cpu": "3"}}),
             // Huge pages of a container become limits of the pod, and those its other requests.
             2 if !(odd && spec.contains(HUGE)) => json!({"requests": {"memory": "3Gi"}}),
             _ => json!({"requests": {"cpu": "3", "memory": "3Gi"}}),
@@ -106,7 +106,9 @@ fn requirements(draw: &mut Draw) -> Value {
         }
     }
     if draw.percent(60) {
-        let amount = draw.one(&["64Mi", "100M", "128Mi", "500m", "1500m", "1", "0.1Ki"]);
+        let amount = draw.one(&[
+            "64Mi", "100M", "128Mi", "500m", "1500m", "1", "0.1Ki", "1e6",
+        ]);
         if amount.contains('m') || amount == "0.1Ki" {
             draw.aim(Edge::HalfByte);
         }
@@ -123,7 +125,7 @@ fn requirements(draw: &mut Draw) -> Value {
     }
     if draw.percent(25) {
         draw.aim(Edge::Extended);
-        let amount = draw.one(&["0", "1", "2"]);
+        let amount = draw.one(&["0", "0", "1", "2"]);
         limits[GPU] = json!(amount);
         if draw.percent(50) {
             requests[GPU] = json!(amount);
@@ -197,9 +199,9 @@ fn resized(pod: &mut Value, draw: &mut Draw) {
             pod["status"]["allocatedResources"] = json!({"cpu": draw.one(&amounts)});
         }
     }
-    if draw.percent(45) {
+    if draw.percent(60) {
         draw.aim(Edge::ResizeInfeasible);
-        let reason = draw.one(&["Infeasible", "Infeasible", "Deferred"]);
+        let reason = draw.one(&["Infeasible", "Deferred"]);
         pod["status"]["conditions"] =
             json!([{"type": "PodResizePending", "status": "True", "reason": reason}]);
     }

@@ -9,13 +9,27 @@ use super::{
     nodes,
 };
 
+const KEYS: [&str; 16] = [
+    ZONE, ZONE, ZONE, ZONE, ZONE, ZONE, HOSTNAME, HOSTNAME, HOSTNAME, HOSTNAME, "rack", "rack",
+    "rack", "rack", "disk", "none",
+];
+
 pub(super) fn add(world: &mut World, draw: &mut Draw) {
+    if draw.percent(75) {
+        gather(world, draw);
+    }
+    let tainted = draw.one(&[0, 30, 50]);
     for node in &mut world.nodes {
-        if draw.percent(20) {
+        if draw.percent(tainted) {
             nodes::taint(
                 node,
                 "gpu",
-                draw.one(&["NoSchedule", "NoExecute", "PreferNoSchedule"]),
+                draw.one(&[
+                    "NoSchedule",
+                    "NoExecute",
+                    "PreferNoSchedule",
+                    "PreferNoSchedule",
+                ]),
             );
         }
         if draw.percent(12) {
@@ -23,10 +37,10 @@ pub(super) fn add(world: &mut World, draw: &mut Draw) {
         }
     }
     for pod in &mut world.pending {
-        if draw.percent(35) && pod["spec"]["nodeSelector"].is_null() {
+        if draw.percent(45) && pod["spec"]["nodeSelector"].is_null() {
             pod["spec"]["nodeSelector"] = json!({"rack": draw.one(&["r1", "r2"])});
         }
-        if draw.percent(25) {
+        if draw.percent(20) {
             let toleration = json!({"key": "gpu", "operator": "Exists"});
             push(&mut pod["spec"]["tolerations"], toleration);
         }
@@ -49,20 +63,48 @@ pub(super) fn add(world: &mut World, draw: &mut Draw) {
     }
 }
 
+/// Makes most pods one another's kind and most nodes part of a domain, so that the counts matter.
+fn gather(world: &mut World, draw: &Draw) {
+    for node in &mut world.nodes {
+        let labels = &mut node["metadata"]["labels"];
+        for (key, values) in [(ZONE, ["a", "b"]), ("rack", ["r1", "r2"])] {
+            if labels[key].is_null() && draw.percent(75) {
+                labels[key] = json!(draw.one(&values));
+            }
+        }
+    }
+    for pod in world.pods() {
+        let metadata = &mut pod["metadata"];
+        if draw.percent(80) {
+            metadata["namespace"] = json!("a");
+        }
+        if draw.percent(80) {
+            metadata["labels"]["app"] = json!("x");
+        }
+        if draw.percent(50) {
+            metadata["labels"]["rev"] = json!(draw.one(&["1", "2"]));
+        }
+    }
+}
+
 fn constraint(pod: &Value, draw: &mut Draw) -> Value {
     let hard = draw.percent(85);
     let mut constraint = json!({
         "maxSkew": draw.one(&[1, 1, 1, 2, 3]),
-        "topologyKey": draw.one(&[ZONE, ZONE, HOSTNAME, "rack", "disk", "none"]),
+        "topologyKey": draw.one(&KEYS),
         "whenUnsatisfiable": if hard { "DoNotSchedule" } else { "ScheduleAnyway" },
     });
     if !hard {
         draw.aim(Edge::SpreadSoft);
     }
     let selector = selector(pod, draw);
-    if !selector.is_null() {
+    if selector.is_null() {
+        if draw.percent(50) {
+            constraint["labelSelector"] = Value::Null;
+        }
+    } else {
         constraint["labelSelector"] = selector;
-        if draw.percent(25) {
+        if draw.percent(35) {
             match_label_keys(pod, &mut constraint, draw);
         }
     }
@@ -71,11 +113,11 @@ fn constraint(pod: &Value, draw: &mut Draw) -> Value {
         constraint["minDomains"] = json!(draw.one(&[1, 2, 2, 3, 4]));
     }
     match draw.below(5) {
-        0 => {
+        0 | 1 => {
             draw.aim(Edge::SpreadAffinityIgnored);
             constraint["nodeAffinityPolicy"] = json!("Ignore");
         }
-        1 => {
+        2 => {
             draw.aim(Edge::SpreadAffinityHonoured);
             constraint["nodeAffinityPolicy"] = json!("Honor");
         }
@@ -135,7 +177,7 @@ fn match_label_keys(pod: &Value, constraint: &mut Value, draw: &mut Draw) {
     }
     constraint["matchLabelKeys"] = json!(keys);
     let value = text(pod, "/metadata/labels/rev");
-    if draw.percent(50) && !value.is_empty() {
+    if draw.percent(30) && !value.is_empty() {
         push(
             &mut constraint["labelSelector"]["matchExpressions"],
             json!({"key": "rev", "operator": "In", "values": [value]}),

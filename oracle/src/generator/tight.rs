@@ -60,13 +60,18 @@ fn allocatable(used: &Amounts, asked: &Amounts, places: usize, draw: &mut Draw) 
         if candidates.is_empty() {
             break;
         }
-        let name = draw.one(&candidates);
+        // Most rules about requests show in CPU.
+        let name = if candidates[0] == "cpu" && draw.percent(40) {
+            "cpu"
+        } else {
+            draw.one(&candidates)
+        };
         let (used, asked) = (amount(used, name), amount(asked, name));
         let unit = if name == "cpu" { MILLI } else { NANO };
         let size = match draw.below(20) {
-            0..=8 => used + asked,
-            9..=16 => used + asked - unit,
-            17 | 18 => {
+            0..=7 => used + asked,
+            8..=14 => used + asked - unit,
+            15..=18 => {
                 draw.aim(Edge::Overcommitted);
                 used - unit
             }
@@ -78,7 +83,18 @@ fn allocatable(used: &Amounts, asked: &Amounts, places: usize, draw: &mut Draw) 
                 continue;
             }
         };
-        allocatable[name] = json!(written(name, size.max(0)));
+        allocatable[name] = json!(written(name, size.max(0), draw));
+    }
+    // What others have too much of, and the pod does not ask for.
+    let idle: Vec<&str> = candidates
+        .into_iter()
+        .filter(|name| amount(asked, name) == 0)
+        .collect();
+    if !idle.is_empty() && draw.percent(40) {
+        draw.aim(Edge::Overcommitted);
+        let name = draw.one(&idle);
+        let unit = if name == "cpu" { MILLI } else { NANO };
+        allocatable[name] = json!(written(name, (amount(used, name) - unit).max(0), draw));
     }
     match draw.below(20) {
         0 | 1 => allocatable["pods"] = json!(places.to_string()),
@@ -94,7 +110,7 @@ fn allocatable(used: &Amounts, asked: &Amounts, places: usize, draw: &mut Draw) 
     allocatable
 }
 
-fn written(name: &str, size: i128) -> String {
+fn written(name: &str, size: i128, draw: &Draw) -> String {
     if name == "cpu" {
         let milli = size / MILLI;
         return if milli % 1000 == 0 {
@@ -104,6 +120,10 @@ fn written(name: &str, size: i128) -> String {
         };
     }
     let units = size / NANO;
+    if name == "memory" && units > 0 && draw.percent(10) {
+        // Rounded up to the same.
+        return format!("{}m", units * 1000 - 500);
+    }
     if units > 0 && units % 1024 == 0 {
         format!("{}Ki", units / 1024)
     } else {
@@ -207,6 +227,11 @@ fn read(amounts: &Value) -> Amounts {
 
 /// A quantity, of those that the generator writes.
 fn billionths(text: &str) -> Option<i128> {
+    match text {
+        "1e-1" => return Some(NANO / 10),
+        "1e6" => return Some(NANO * 1_000_000),
+        _ => {}
+    }
     let end = text
         .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
         .unwrap_or(text.len());
