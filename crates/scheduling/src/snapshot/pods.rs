@@ -83,7 +83,8 @@ impl Snapshot {
             return 0;
         };
         let same = |pods: &PodsOnNode| pods.class == class && pods.terminating == terminating;
-        let Some(index) = detail.pods.iter().position(same) else {
+        // What came last goes first when a change is taken back.
+        let Some(index) = detail.pods.iter().rposition(same) else {
             return 0;
         };
         let taken = count.min(detail.pods[index].count);

@@ -25,8 +25,8 @@ pub(crate) struct Group {
     matcher: Option<MatcherId>,
     /// By domain; domains beyond the end have none.
     pods: Vec<u32>,
-    /// How many domains have so many pods, of those that have any.
-    levels: BTreeMap<u32, u32>,
+    /// (pods, domains with so many), of those that have any, ascending. Levels are few.
+    levels: Vec<(u32, u32)>,
     /// Domains that have any.
     occupied: u32,
 }
@@ -46,7 +46,7 @@ impl Group {
         if self.occupied < domains {
             return 0;
         }
-        self.levels.keys().next().copied().unwrap_or(0)
+        self.levels.first().map_or(0, |&(pods, _)| pods)
     }
 
     /// As [`Self::minimum`], leaving out one of the domains; `None` where it is the only one.
@@ -58,9 +58,13 @@ impl Group {
         }
         let mut levels = self.levels.iter();
         match levels.next() {
-            Some((&pods, &1)) if pods == own => levels.next().map(|(&pods, _)| pods),
-            first => first.map(|(&pods, _)| pods),
+            Some(&(pods, 1)) if pods == own => levels.next().map(|&(pods, _)| pods),
+            first => first.map(|&(pods, _)| pods),
         }
+    }
+
+    fn level(&self, pods: u32) -> Result<usize, usize> {
+        self.levels.binary_search_by_key(&pods, |&(pods, _)| pods)
     }
 
     fn change(&mut self, domain: Domain, by: impl Fn(u32) -> u32) {
@@ -75,15 +79,18 @@ impl Group {
         }
         self.pods[domain] = after;
         if before > 0
-            && let Some(domains) = self.levels.get_mut(&before)
+            && let Ok(index) = self.level(before)
         {
-            *domains -= 1;
-            if *domains == 0 {
-                self.levels.remove(&before);
+            self.levels[index].1 -= 1;
+            if self.levels[index].1 == 0 {
+                self.levels.remove(index);
             }
         }
         if after > 0 {
-            *self.levels.entry(after).or_default() += 1;
+            match self.level(after) {
+                Ok(index) => self.levels[index].1 += 1,
+                Err(index) => self.levels.insert(index, (after, 1)),
+            }
         }
         self.occupied = self.occupied + u32::from(after > 0) - u32::from(before > 0);
     }
@@ -116,7 +123,7 @@ impl Groups {
             territory,
             matcher,
             pods: Vec::new(),
-            levels: BTreeMap::new(),
+            levels: Vec::new(),
             occupied: 0,
         });
         (id, true)
