@@ -72,19 +72,18 @@ fn node(number: usize) -> Value {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let text = match std::env::args_os().nth(1) {
-        Some(path) => std::fs::read(path)?,
-        None => {
-            // Written one by one: an allocator that had to hold all of them is not a fresh one.
-            let mut text = br#"{"apiVersion": "v1", "items": ["#.to_vec();
-            for item in (0..1000).map(node).chain((0..30_000).map(pod)) {
-                serde_json::to_writer_pretty(&mut text, &item)?;
-                text.push(b',');
-            }
-            text.pop();
-            text.extend_from_slice(br#"], "kind": "List"}"#);
-            text
+    let text = if let Some(path) = std::env::args_os().nth(1) {
+        std::fs::read(path)?
+    } else {
+        // Written one by one: an allocator that had to hold all of them is not a fresh one.
+        let mut text = br#"{"apiVersion": "v1", "items": ["#.to_vec();
+        for item in (0..1000).map(node).chain((0..30_000).map(pod)) {
+            serde_json::to_writer_pretty(&mut text, &item)?;
+            text.push(b',');
         }
+        text.pop();
+        text.extend_from_slice(br#"], "kind": "List"}"#);
+        text
     };
     let clock = Clock::system();
     for _ in 0..3 {

@@ -31,7 +31,7 @@ pub(super) fn read(mut bytes: &[u8], assembly: &mut Assembly) -> Result<(), Dump
     for document in serde_saphyr::read_with_options::<_, Document>(&mut bytes, options) {
         match document.map_err(|error| not_yaml(&error))? {
             Document::Other(what) => return Err(DumpError::NotAnObject { what }),
-            Document::Object(object) => decode(object, None, assembly)?,
+            Document::Object(object) => decode(&Value::Object(object), None, assembly)?,
             Document::List { head, items } => {
                 let identity = Identity::deserialize(Value::Object(head)).unwrap_or_default();
                 let kind = identity.kind.as_deref();
@@ -42,7 +42,7 @@ pub(super) fn read(mut bytes: &[u8], assembly: &mut Assembly) -> Result<(), Dump
                 for item in items {
                     match item {
                         Element::Decoded(item) => assembly.add(item)?,
-                        Element::Whole(object) => decode(object, of, assembly)?,
+                        Element::Whole(object) => decode(&object, of, assembly)?,
                     }
                 }
             }
@@ -75,28 +75,23 @@ enum Document {
 enum Element {
     Decoded(Item),
     /// One that is wrong, or whose kind may stand at the list.
-    Whole(Map<String, Value>),
+    Whole(Value),
 }
 
 impl<'de> Deserialize<'de> for Element {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = match Value::deserialize(deserializer)? {
-            Value::Object(object) => object,
-            // Whatever it is, it names no kind.
-            _ => Map::new(),
+        let value = Value::deserialize(deserializer)?;
+        let identity = Identity::deserialize(&value).unwrap_or_default();
+        let Some(name) = identity.kind else {
+            return Ok(Self::Whole(value));
         };
-        let identity = Identity::deserialize(&Value::Object(object.clone())).unwrap_or_default();
-        let kind = match &identity.kind {
-            Some(kind) => known(identity.api_version.as_deref(), kind),
-            None => return Ok(Self::Whole(object)),
-        };
-        Ok(match (kind, identity.kind) {
-            (Known::Yes(kind), _) => match Item::of(kind, &Value::Object(object.clone())) {
+        Ok(match known(identity.api_version.as_deref(), &name) {
+            Known::Yes(kind) => match Item::of(kind, &value) {
                 Ok(item) => Self::Decoded(item),
-                Err(_) => Self::Whole(object),
+                Err(_) => Self::Whole(value),
             },
-            (Known::Expected, _) => Self::Decoded(Item::Expected),
-            (Known::No, kind) => Self::Decoded(Item::Unknown(kind.unwrap_or_default())),
+            Known::Expected => Self::Decoded(Item::Expected),
+            Known::No => Self::Decoded(Item::Unknown(name)),
         })
     }
 }
@@ -212,12 +207,11 @@ impl<'de> Deserialize<'de> for Items {
 
 /// One whole object; `of` is what its list says it is.
 fn decode(
-    object: Map<String, Value>,
+    object: &Value,
     of: Option<(Option<&str>, &str)>,
     assembly: &mut Assembly,
 ) -> Result<(), DumpError> {
-    let value = Value::Object(object);
-    let mut identity = Identity::deserialize(&value).unwrap_or_default();
+    let mut identity = Identity::deserialize(object).unwrap_or_default();
     let (version, kind) = match (&identity.kind, of) {
         (Some(kind), _) => (identity.api_version.as_deref(), kind.as_str()),
         (None, Some(of)) => of,
@@ -233,7 +227,7 @@ fn decode(
             let mut track = serde_path_to_error::Track::new();
             match Item::of(
                 known,
-                serde_path_to_error::Deserializer::new(&value, &mut track),
+                serde_path_to_error::Deserializer::new(object, &mut track),
             ) {
                 Ok(item) => assembly.add(item),
                 Err(error) => {

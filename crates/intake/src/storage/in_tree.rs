@@ -11,7 +11,7 @@ use model::{
 };
 use serde::Deserialize;
 
-use super::VolumeSpecView;
+use super::volume::VolumeSpecView;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const REGION: &str = "topology.kubernetes.io/region";

@@ -2,6 +2,9 @@
 
 #![allow(clippy::needless_pass_by_value)] // JSON literals
 
+use std::collections::BTreeMap;
+
+use model::{NodeName, Uid, storage::Volume};
 use serde_json::{Value, json};
 
 use super::*;
