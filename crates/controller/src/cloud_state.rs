@@ -215,6 +215,12 @@ impl CloudState {
         self.lock().catalogues.get(datacenter).cloned()
     }
 
+    /// The catalogues have been asked for at least once, whatever came of it.
+    #[must_use]
+    pub fn has_asked_for_catalogues(&self) -> bool {
+        self.lock().catalogue_read_at.is_some()
+    }
+
     /// Why the catalogue of `datacenter` could not be read.
     #[must_use]
     pub fn catalogue_error(&self, datacenter: &DatacenterId) -> Option<CloudError> {

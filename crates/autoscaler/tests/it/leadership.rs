@@ -137,3 +137,26 @@ fn a_stop_in_the_middle_of_a_purchase_waits_for_its_answer() {
         replica.stop().await;
     });
 }
+
+#[test]
+fn a_leader_that_has_just_begun_tells_no_pod_that_nothing_is_sold() {
+    virtually(|| async {
+        let harness = Harness::new(305).await;
+        harness.group("general", 0, 10, json!({})).await;
+        harness.deployment("web", 2, "800m", None).await;
+        harness
+            .wait(1, "the pods are given up on", |view| {
+                view.counts().pending == 2
+            })
+            .await;
+        harness.minutes(1).await;
+        let replica = harness.start();
+        harness.wait(20, "the pods run", all_running(2)).await;
+        let refused = |view: &sim::View| {
+            let mut decisions = view.decisions.iter();
+            decisions.any(|decision| decision.reason == "NotTriggerScaleUp")
+        };
+        assert!(!harness.world.look(refused), "{}", harness.picture());
+        replica.stop().await;
+    });
+}

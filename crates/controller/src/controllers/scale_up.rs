@@ -34,6 +34,8 @@ use crate::{
 
 /// Without any change a plan is made again after this long.
 const RESYNC: Duration = Duration::from_mins(5);
+/// While the catalogues have not been asked for.
+const NOT_ASKED_YET: Duration = Duration::from_millis(200);
 
 /// Runs until dropped.
 pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
@@ -121,6 +123,12 @@ async fn once(
     beat: &Beat,
 ) -> Result<Duration, Error> {
     let groups = ctx.groups();
+    // A leader that has just begun does not tell pods that nothing is sold, nor buys of one group
+    // before it knows what another sells.
+    let may_buy = groups.iter().any(|group| !group.deleting());
+    if may_buy && !ctx.cloud.has_asked_for_catalogues() {
+        return Ok(NOT_ASKED_YET);
+    }
     let input = input(ctx, &groups);
     ctx.metrics.unschedulable(ctx.state.unschedulable());
     let (plan, report) = scale_up::plan(&input);
