@@ -4,6 +4,40 @@
 //! [`Snapshot::failures`] with every filter that says no and why. The functions of this module ask
 //! the filters that need no other pods about a single node.
 //! One file per filter, named as the scheduler's plugin, in `filters`.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use model::{Node, NodeName, NodeShape, Resources, SchedulingClass, Surroundings};
+//! use scheduling::Snapshot;
+//!
+//! let amounts = |cpu_milli, pods| Resources { cpu_milli, pods, ..Resources::default() };
+//! let node = Node {
+//!     name: NodeName::new("n1"),
+//!     uid: None,
+//!     shape: Arc::new(NodeShape { allocatable: amounts(1000, 110), ..NodeShape::default() }),
+//!     ready: true,
+//!     created_at: None,
+//!     defect: None,
+//! };
+//! let mut cluster = Snapshot::new([node], [], Arc::new(Surroundings::default()));
+//! let web = cluster.class(&Arc::new(SchedulingClass {
+//!     requests: amounts(400, 1),
+//!     ..SchedulingClass::default()
+//! }));
+//! let node = cluster.first_fit(web, cluster.nodes().next().unwrap()).unwrap();
+//! assert_eq!(cluster.how_many(web, node, 10), 2);
+//!
+//! // What if two ran there?
+//! cluster.fork();
+//! cluster.place_many(node, web, false, 2);
+//! assert_eq!(
+//!     cluster.failures(web, node)[0].to_string(),
+//!     "insufficient cpu: 400m asked, 200m free",
+//! );
+//! cluster.revert();
+//! assert!(cluster.fits(web, node));
+//! ```
 
 mod amounts;
 mod attachments;

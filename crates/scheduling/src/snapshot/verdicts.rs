@@ -37,7 +37,8 @@ fn refused(class: &SchedulingClass) -> impl Iterator<Item = UnevaluatedRule> + '
 
 impl Snapshot {
     /// Whether kube-scheduler would put a pod of this class, beside all that are placed, on this
-    /// node. False where either is unknown.
+    /// node. False where either is unknown. Whether the node is ready plays no part, as it plays none
+    /// there, nor do defects of what was read: those are for the caller to look at.
     #[must_use]
     pub fn fits(&self, class: ClassId, node: NodeId) -> bool {
         let (Some(class_of), Some(slot)) = (
