@@ -1,5 +1,5 @@
-//! Generated files: `cargo run -p xtask -- generate [--check]`; and a control plane for a developer:
-//! `cargo run -p xtask -- control-plane [--with-cloud]`.
+//! Generated files: `cargo run -p xtask -- generate [--check]`; a control plane for a developer:
+//! `control-plane [--with-cloud]`; and filters held against the real scheduler's: `oracle fresh`.
 
 use std::{
     fs,
@@ -23,6 +23,13 @@ enum Task {
     /// Run a real Kubernetes control plane until Ctrl-C (see e2e/README.md).
     #[command(disable_help_flag = true)]
     ControlPlane {
+        /// Its arguments; --help lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Compare filters with the real scheduler's (see oracle/README.md).
+    #[command(disable_help_flag = true)]
+    Oracle {
         /// Its arguments; --help lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -63,20 +70,15 @@ fn lifecycle() -> String {
 fn run(task: &Task) -> anyhow::Result<()> {
     match task {
         Task::Generate { check } => generate(*check),
-        Task::ControlPlane { arguments } => control_plane(arguments),
+        Task::ControlPlane { arguments } => program("e2e", "control-plane", arguments),
+        Task::Oracle { arguments } => program("oracle", "oracle", arguments),
     }
 }
 
-/// Becomes the program of `e2e`, which is built only here: this crate stays quick to build.
-fn control_plane(arguments: &[String]) -> anyhow::Result<()> {
+/// Becomes the program of another crate, which is built only here: this one stays quick to build.
+fn program(package: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> {
     let error = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "run",
-            "--quiet",
-            "--package=e2e",
-            "--bin=control-plane",
-            "--",
-        ])
+        .args(["run", "--quiet", "--package", package, "--bin", name, "--"])
         .args(arguments)
         .exec();
     Err(error).context("running cargo")
