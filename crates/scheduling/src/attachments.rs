@@ -34,8 +34,97 @@ pub(crate) struct Attachments {
 pub(crate) struct NodeVolumes {
     /// By driver.
     pub(crate) limits: BTreeMap<DriverId, i64>,
-    /// Attached, whether or not a pod uses it.
+    /// Attached, whether or not a pod uses it; ascending.
     pub(crate) attached: Vec<HandleId>,
+}
+
+/// What the pods of a node have mounted, so that nobody has to go through them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mounted {
+    /// Pods by volume.
+    used: BTreeMap<HandleId, u32>,
+    /// Distinct volumes by driver, those attached without a pod among them.
+    distinct: BTreeMap<DriverId, i64>,
+    /// Pods with a claim that was generated for another pod.
+    foreign: u32,
+}
+
+impl Mounted {
+    /// Of a node without pods.
+    pub(crate) fn new(attachments: &Attachments, volumes: Option<&NodeVolumes>) -> Self {
+        let mut mounted = Self::default();
+        for &handle in volumes.into_iter().flat_map(|volumes| &volumes.attached) {
+            *mounted
+                .distinct
+                .entry(attachments.driver(handle))
+                .or_default() += 1;
+        }
+        mounted
+    }
+
+    /// So many pods with these claims have come.
+    pub(crate) fn add(
+        &mut self,
+        claims: &Claims,
+        count: u32,
+        attachments: &Attachments,
+        volumes: Option<&NodeVolumes>,
+    ) {
+        if !claims.foreign.is_empty() {
+            self.foreign += count;
+        }
+        for &handle in &claims.attaches {
+            let pods = self.used.entry(handle).or_default();
+            if *pods == 0 && !is_attached(volumes, handle) {
+                *self.distinct.entry(attachments.driver(handle)).or_default() += 1;
+            }
+            *pods += count;
+        }
+    }
+
+    /// Takes back [`Self::add`].
+    pub(crate) fn sub(
+        &mut self,
+        claims: &Claims,
+        count: u32,
+        attachments: &Attachments,
+        volumes: Option<&NodeVolumes>,
+    ) {
+        if !claims.foreign.is_empty() {
+            self.foreign = self.foreign.saturating_sub(count);
+        }
+        for &handle in &claims.attaches {
+            let Some(pods) = self.used.get_mut(&handle) else {
+                continue;
+            };
+            *pods = pods.saturating_sub(count);
+            if *pods == 0 {
+                self.used.remove(&handle);
+                if !is_attached(volumes, handle) {
+                    *self.distinct.entry(attachments.driver(handle)).or_default() -= 1;
+                }
+            }
+        }
+    }
+
+    /// What is attached cannot be told.
+    pub(crate) const fn is_uncountable(&self) -> bool {
+        self.foreign > 0
+    }
+
+    /// A pod uses the volume.
+    pub(crate) fn uses(&self, handle: HandleId) -> bool {
+        self.used.contains_key(&handle)
+    }
+
+    /// Distinct volumes of a driver.
+    pub(crate) fn distinct(&self, driver: DriverId) -> i64 {
+        self.distinct.get(&driver).copied().unwrap_or(0)
+    }
+}
+
+fn is_attached(volumes: Option<&NodeVolumes>, handle: HandleId) -> bool {
+    volumes.is_some_and(|volumes| volumes.attached.binary_search(&handle).is_ok())
 }
 
 impl Attachments {

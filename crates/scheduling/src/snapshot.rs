@@ -19,7 +19,7 @@ use model::{Node, NodeName, Resources, SchedulingClass, Surroundings};
 
 use crate::{
     amounts::Amounts,
-    attachments::{Attachments, ClaimId, DriverId, HandleId, NodeVolumes},
+    attachments::{Attachments, ClaimId, DriverId, HandleId, Mounted, NodeVolumes},
     class::Class,
     shapes::Shapes,
     topology::Topology,
@@ -97,6 +97,7 @@ struct Detail {
     extended: Vec<i64>,
     pods: Vec<PodsOnNode>,
     volumes: Option<Arc<NodeVolumes>>,
+    mounted: Mounted,
 }
 
 impl Detail {
@@ -226,8 +227,11 @@ impl Snapshot {
             .map(|pods| &self.classes[pods.class.index()])
     }
 
-    pub(crate) fn volumes_of(&self, node: usize) -> Option<&NodeVolumes> {
-        self.detail(NodeId(node as u32))?.volumes.as_deref()
+    /// What a node takes of volumes and what is mounted there; `None` where nobody said what it
+    /// takes.
+    pub(crate) fn volumes_of(&self, node: usize) -> Option<(&NodeVolumes, &Mounted)> {
+        let detail = self.detail(NodeId(node as u32))?;
+        Some((detail.volumes.as_deref()?, &detail.mounted))
     }
 
     pub(crate) fn users(&self, claim: ClaimId) -> u32 {

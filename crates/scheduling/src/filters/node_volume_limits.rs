@@ -5,9 +5,9 @@
 //! without a pod. One that is attached without a pod and wanted by the new pod counts twice, as it
 //! does there.
 
-use std::collections::BTreeMap;
-
-use crate::{ClaimProblem, Failure, Filter, class::Class, snapshot::Snapshot};
+use crate::{
+    ClaimProblem, Failure, Filter, attachments::DriverId, class::Class, snapshot::Snapshot,
+};
 
 pub(crate) fn check(snapshot: &Snapshot, class: &Class, node: usize) -> Vec<Failure> {
     let Some(claims) = &class.claims else {
@@ -42,52 +42,28 @@ pub(crate) fn passes(snapshot: &Snapshot, class: &Class, node: usize) -> bool {
 }
 
 fn excess(snapshot: &Snapshot, class: &Class, node: usize) -> Vec<Failure> {
-    let (Some(claims), Some(volumes)) = (&class.claims, snapshot.volumes_of(node)) else {
+    let (Some(claims), Some((volumes, mounted))) = (&class.claims, snapshot.volumes_of(node))
+    else {
         return Vec::new();
     };
     if claims.attaches.is_empty() || volumes.limits.is_empty() {
         return Vec::new();
     }
-    let mut used = Vec::new();
-    for running in snapshot
-        .classes_on(node)
-        .filter_map(|running| running.claims.as_ref())
-    {
-        if !running.foreign.is_empty() {
-            return vec![Failure::UncountableVolumes];
-        }
-        used.extend_from_slice(&running.attaches);
+    if mounted.is_uncountable() {
+        return vec![Failure::UncountableVolumes];
     }
-    used.sort_unstable();
-    used.dedup();
-    let mut added: BTreeMap<u32, i64> = BTreeMap::new();
-    for handle in &claims.attaches {
-        if used.binary_search(handle).is_err() {
-            *added.entry(snapshot.driver(*handle)).or_default() += 1;
-        }
-    }
-    let mut failures = Vec::new();
-    for (&driver, &limit) in &volumes.limits {
-        let Some(&added) = added.get(&driver) else {
-            continue;
-        };
-        let without_pod = volumes
-            .attached
+    let excess = |(&driver, &limit): (&DriverId, &i64)| {
+        let new = claims
+            .attaches
             .iter()
-            .filter(|handle| used.binary_search(handle).is_err());
-        let attached = used
-            .iter()
-            .chain(without_pod)
-            .filter(|handle| snapshot.driver(**handle) == driver)
-            .count() as i64;
-        if attached + added > limit {
-            failures.push(Failure::TooManyVolumes {
-                driver: snapshot.driver_name(driver).to_string(),
-                attached,
-                added,
-                limit,
-            });
-        }
-    }
-    failures
+            .filter(|&&handle| snapshot.driver(handle) == driver && !mounted.uses(handle));
+        let (attached, added) = (mounted.distinct(driver), new.count() as i64);
+        (added > 0 && attached + added > limit).then(|| Failure::TooManyVolumes {
+            driver: snapshot.driver_name(driver).to_string(),
+            attached,
+            added,
+            limit,
+        })
+    };
+    volumes.limits.iter().filter_map(excess).collect()
 }

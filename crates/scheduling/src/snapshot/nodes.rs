@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use model::{Node, NodeName, NodeShape, Resources};
 
 use super::{Detail, NodeId, PodsOnNode, Slot, Snapshot, undo::Undo};
-use crate::amounts::Amounts;
+use crate::{amounts::Amounts, attachments::Mounted};
 
 impl Snapshot {
     /// Adds a node without pods; one of the same name is removed first.
@@ -19,6 +19,7 @@ impl Snapshot {
             node,
             hostname: None,
             pods: Vec::new(),
+            mounted: Mounted::new(&self.attachments, volumes.as_deref()),
             volumes,
         })
     }
@@ -39,6 +40,7 @@ impl Snapshot {
             },
             hostname: Some(hostname),
             pods: Vec::new(),
+            mounted: Mounted::new(&self.attachments, volumes.as_deref()),
             volumes,
         })
     }

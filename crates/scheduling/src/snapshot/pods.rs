@@ -104,20 +104,31 @@ impl Snapshot {
         taken
     }
 
-    /// Changes what is free by what so many pods take.
+    /// Changes what is free and mounted by what so many pods take.
     fn book(&mut self, node: NodeId, class: ClassId, times: i64) {
-        let request = &self.classes[class.index()].request;
-        self.slots[node.index()].free.add(&request.takes, times);
+        let class = &self.classes[class.index()];
+        self.slots[node.index()]
+            .free
+            .add(&class.request.takes, times);
         let Some(detail) = self.details[node.index()].as_mut() else {
             return;
         };
-        for &(resource, amount) in &request.extended {
+        for &(resource, amount) in &class.request.extended {
             let resource = resource as usize;
             if detail.extended.len() <= resource {
                 detail.extended.resize(resource + 1, 0);
             }
             let free = &mut detail.extended[resource];
             *free = free.wrapping_add(amount.wrapping_mul(times));
+        }
+        if let Some(claims) = &class.claims {
+            let (volumes, attachments) = (detail.volumes.as_deref(), &self.attachments);
+            let count = times.unsigned_abs() as u32;
+            if times < 0 {
+                detail.mounted.add(claims, count, attachments, volumes);
+            } else {
+                detail.mounted.sub(claims, count, attachments, volumes);
+            }
         }
     }
 }

@@ -98,6 +98,14 @@ fn f20_a_feature_must_be_declared() {
         shape.features = ["RestartAllContainersOnContainerExits".into()].into();
     });
     assert_eq!(declaring.hosts(needy()), ["n1"]);
+    // Nodes that are alike in everything else.
+    let both = Cluster::of([
+        node("n1", ""),
+        node_with("n2", "", |shape| {
+            shape.features = ["RestartAllContainersOnContainerExits".into()].into();
+        }),
+    ]);
+    assert_eq!(both.hosts(needy()), ["n2"]);
 }
 
 #[test]

@@ -26,6 +26,11 @@ fn f10_only_the_unspecified_ipv4_address_stands_for_all() {
     assert!(!clash((tcp, "10.0.0.1"), (tcp, "10.0.0.2")));
     assert!(!clash((tcp, "::"), (tcp, "10.0.0.1")));
     assert!(!clash((tcp, "0.0.0.0"), (Protocol::Udp, "0.0.0.0")));
+    let other = pod("a", "", |class| {
+        class.host_ports = vec![port(tcp, "0.0.0.0", 81)];
+    });
+    let cluster = Cluster::of([node("n1", "")]).runs("n1", with_port(tcp, "0.0.0.0"));
+    assert_eq!(cluster.hosts(other), ["n1"]);
 }
 
 #[test]
@@ -61,6 +66,8 @@ fn f11_what_is_not_asked_for_is_not_compared_but_pods_always_are() {
     assert_eq!(cluster.hosts(asking(1000, 0)), ["n1"]);
     assert!(cluster.hosts(asking(1001, 0)).is_empty());
     assert!(cluster.hosts(asking(0, 1)).is_empty());
+    let cluster = Cluster::of([small(3)]).runs("n1", asking(2000, 0));
+    assert_eq!(cluster.hosts(asking(0, 100)), ["n1"]);
     let cluster = Cluster::of([small(1)]).runs("n1", asking(0, 0));
     assert_eq!(cluster.refusals(asking(0, 0)), [[Filter::NodeResourcesFit]]);
 }

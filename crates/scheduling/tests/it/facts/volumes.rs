@@ -114,6 +114,7 @@ fn f24_attach_limits_count_each_volume_once() {
         .runs("n1", using(&["c1"]));
     assert_eq!(cluster.hosts(using(&["c1"])), ["n1"]);
     assert_eq!(cluster.hosts(using(&["c1", "c2"])), ["n1"]);
+    assert_eq!(cluster.hosts(using(&["c2", "c2"])), ["n1"]);
     assert_eq!(
         cluster.reasons(using(&["c2", "c3"]), "n1"),
         [Failure::TooManyVolumes {
@@ -207,6 +208,34 @@ fn f25_each_waiting_claim_needs_a_volume_of_its_own() {
     );
     let cluster = cluster.volume("v2", free);
     assert_eq!(cluster.hosts(using(&["w1", "w2"])), ["n1"]);
+}
+
+#[test]
+fn f29_small_claims_are_served_first_and_take_the_smallest_volume() {
+    let free = |gibibytes: i64, modes: Vec<AccessMode>| {
+        move |volume: &mut model::storage::Volume| {
+            volume.class = Some("wait".into());
+            volume.capacity = gibibytes << 30;
+            volume.access_modes = modes;
+        }
+    };
+    let (once, many) = (AccessMode::ReadWriteOnce, AccessMode::ReadWriteMany);
+    let one = || waiting(Cluster::of([node("n1", "")]), 2);
+    let cluster = one()
+        .volume("a", free(2, vec![once]))
+        .volume("b", free(1, vec![once]));
+    assert_eq!(cluster.hosts(using(&["w1", "w2"])), ["n1"]);
+    // The small claim takes the only volume that the large one could have.
+    let cluster = one()
+        .volume("a", free(2, vec![once, many]))
+        .volume("b", free(3, vec![once]))
+        .claim("w2", |claim| {
+            claim.class = Some("wait".into());
+            claim.requested = 2 << 30;
+            claim.access_modes = vec![many];
+        });
+    assert_eq!(cluster.hosts(using(&["w2"])), ["n1"]);
+    assert!(cluster.hosts(using(&["w2", "w1"])).is_empty());
 }
 
 #[test]
@@ -321,6 +350,12 @@ fn f26_a_broken_claim_fails_in_every_filter_that_looks_it_up() {
         claim.lost = true;
     });
     assert_eq!(refusals(lost), [Filter::VolumeBinding, Filter::VolumeZone]);
+    let lost = bound(one()).claim("data", |claim| {
+        claim.volume = Some("v1".into());
+        claim.bind_completed = true;
+        claim.lost = true;
+    });
+    assert_eq!(refusals(lost), [Filter::VolumeBinding]);
     let deleting = bound(one()).claim("data", |claim| {
         claim.volume = Some("v1".into());
         claim.bind_completed = true;
@@ -352,9 +387,17 @@ fn a_generated_claim_must_be_the_pods_own() {
         })
     };
     assert_eq!(cluster.hosts(of("u1")), ["n1"]);
+    let both = [Filter::NodeVolumeLimits, Filter::VolumeBinding];
+    assert_eq!(cluster.refusals(of("u2")), [both]);
+    let nothing = Cluster::of([node("n1", "")]);
+    assert_eq!(nothing.refusals(of("u1")), [both], "not made yet");
+    // One on the node keeps all others away that have volumes to be counted.
+    let cluster = volumes(cluster, 1)
+        .limit("n1", Some(9))
+        .runs("n1", of("u2"));
     assert_eq!(
-        cluster.refusals(of("u2")),
-        [[Filter::NodeVolumeLimits, Filter::VolumeBinding]]
+        cluster.reasons(using(&["c1"]), "n1"),
+        [Failure::UncountableVolumes]
     );
 }
 
@@ -377,7 +420,9 @@ fn f28_disks_conflict_by_kind() {
         rbd("m1", "i"),
     ] {
         assert!(conflict(disk.clone(), disk.clone(), false), "{disk:?}");
-        assert!(!conflict(disk.clone(), disk, true));
+        assert!(!conflict(disk.clone(), disk.clone(), true));
+        let cluster = Cluster::of([node("n1", "")]).runs("n1", mounting(disk.clone(), true));
+        assert!(cluster.hosts(mounting(disk, false)).is_empty());
     }
     assert!(
         conflict(rbd("m1", "i"), rbd("m2", "i"), false),
