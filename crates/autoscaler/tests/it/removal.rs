@@ -1,6 +1,7 @@
 //! Removals that are interrupted, ordered by people, or meet pods on the way.
 
 use serde_json::json;
+use vpsie_autoscaler::Replica;
 
 use crate::harness::{Harness, all_running, settled, virtually};
 
@@ -15,21 +16,32 @@ fn only_node(harness: &Harness) -> (String, String) {
     (name, node.node.clone().unwrap())
 }
 
+/// A group that buys a node for one pod.
+async fn one_node(seed: u64) -> (Harness, Replica, String) {
+    let harness = Harness::new(seed).await;
+    harness.group("general", 0, 4, json!({})).await;
+    let replica = harness.start();
+    harness.deployment("web", 1, "800m", None).await;
+    harness.wait(20, "the pod runs", all_running(1)).await;
+    let (_, node) = only_node(&harness);
+    (harness, replica, node)
+}
+
+/// The pod goes, and its node is about to.
+async fn cordoned(harness: &Harness, node: &str) {
+    harness.world.scale("default", "web", 0).await.unwrap();
+    harness
+        .wait(20, "the node is cordoned", |view| {
+            view.nodes.get(node).is_some_and(|row| row.unschedulable)
+        })
+        .await;
+}
+
 #[test]
 fn a_pod_that_lands_after_the_cordon_takes_the_removal_back_and_the_node_stays() {
     virtually(|| async {
-        let harness = Harness::new(201).await;
-        harness.group("general", 0, 4, json!({})).await;
-        let replica = harness.start();
-        harness.deployment("web", 1, "800m", None).await;
-        harness.wait(20, "the pod runs", all_running(1)).await;
-        let (_, node) = only_node(&harness);
-        harness.world.scale("default", "web", 0).await.unwrap();
-        harness
-            .wait(20, "the node is cordoned", |view| {
-                view.nodes.get(&node).is_some_and(|row| row.unschedulable)
-            })
-            .await;
+        let (harness, replica, node) = one_node(201).await;
+        cordoned(&harness, &node).await;
         // Bound before the scheduler heard of the cordon.
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -62,12 +74,7 @@ fn a_pod_that_lands_after_the_cordon_takes_the_removal_back_and_the_node_stays()
 #[test]
 fn a_node_stays_for_a_pod_that_the_scheduler_has_not_looked_at_again() {
     virtually(|| async {
-        let harness = Harness::new(204).await;
-        harness.group("general", 0, 4, json!({})).await;
-        let replica = harness.start();
-        harness.deployment("web", 1, "800m", None).await;
-        harness.wait(20, "the pod runs", all_running(1)).await;
-        let (_, node) = only_node(&harness);
+        let (harness, replica, node) = one_node(204).await;
         // Its scheduler gave up on it while the node was full, and is slow to look again.
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -102,18 +109,8 @@ fn a_node_stays_for_a_pod_that_the_scheduler_has_not_looked_at_again() {
 #[test]
 fn a_pod_that_would_fit_a_cordoned_node_takes_the_removal_back_and_buys_nothing() {
     virtually(|| async {
-        let harness = Harness::new(205).await;
-        harness.group("general", 0, 4, json!({})).await;
-        let replica = harness.start();
-        harness.deployment("web", 1, "800m", None).await;
-        harness.wait(20, "the pod runs", all_running(1)).await;
-        let (_, node) = only_node(&harness);
-        harness.world.scale("default", "web", 0).await.unwrap();
-        harness
-            .wait(20, "the node is cordoned", |view| {
-                view.nodes.get(&node).is_some_and(|row| row.unschedulable)
-            })
-            .await;
+        let (harness, replica, node) = one_node(205).await;
+        cordoned(&harness, &node).await;
         harness.world.scale("default", "web", 1).await.unwrap();
         harness.wait(5, "the pod runs again", all_running(1)).await;
         harness.minutes(20).await;
