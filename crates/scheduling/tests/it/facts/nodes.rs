@@ -53,6 +53,17 @@ fn f18_equal_with_an_empty_value_tolerates_a_taint_without_one() {
         }];
     });
     assert_eq!(cluster.hosts(tolerating("k", None)), ["n1"]);
+    let alike = Cluster::of([
+        node("n1", ""),
+        node_with("n2", "", |shape| {
+            shape.taints = vec![Taint {
+                key: "k".into(),
+                value: "".into(),
+                effect: TaintEffect::NoSchedule,
+            }];
+        }),
+    ]);
+    assert_eq!(alike.hosts(pod("a", "", |_| {})), ["n1"]);
     assert_eq!(
         cluster.refusals(tolerating("k", Some(TaintEffect::NoSchedule))),
         [[Filter::TaintToleration]]
@@ -125,6 +136,11 @@ fn names_and_hostnames_are_asked_node_by_node_though_shapes_are_equal() {
         class.node_selector = vec![requirement(HOSTNAME, Operator::In, &["n3"])];
     });
     assert_eq!(cluster.hosts(by_hostname.clone()), ["n3"]);
+    let by_term = pod("a", "", |class| {
+        let term = requirement(HOSTNAME, Operator::NotIn, &["n3"]);
+        class.required_terms = Some(vec![expressions(vec![term])]);
+    });
+    assert_eq!(cluster.hosts(by_term), ["n1", "n2"]);
     let by_node_name = pod("a", "", |class| class.node_name = Some(NodeName::new("n1")));
     assert_eq!(cluster.hosts(by_node_name), ["n1"]);
     assert_eq!(

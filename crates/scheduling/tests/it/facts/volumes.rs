@@ -2,7 +2,9 @@
 
 use model::{
     NodeName, Operator, SchedulingClass, Uid,
-    storage::{AccessMode, ClaimUse, DiskId, InlineDisk, StorageCapacity, VolumeHandle},
+    storage::{
+        AccessMode, ClaimRef, ClaimUse, DiskId, InTree, InlineDisk, StorageCapacity, VolumeHandle,
+    },
 };
 use scheduling::{ClaimProblem, Failure, Filter};
 
@@ -279,6 +281,82 @@ fn a_volume_within_reach_of_some_nodes_binds_there_only() {
     assert_eq!(cluster.hosts(using(&["w1"])), ["n2"]);
     let cluster = bound(zoned()).volume("v1", near("a"));
     assert_eq!(cluster.hosts(using(&["data"])), ["n1"]);
+}
+
+#[test]
+fn a_volume_that_is_kept_for_the_claim_is_the_only_one_it_takes() {
+    let kept = |uid: Option<&'static str>, class: &'static str, zone: &'static str| {
+        waiting(zoned(), 1)
+            .claim("w1", |claim| {
+                claim.class = Some("wait".into());
+                claim.uid = Some(Uid::new("u1"));
+            })
+            .volume("free", |volume| volume.class = Some("wait".into()))
+            .volume("kept", |volume| {
+                volume.class = Some(class.into());
+                volume.claim = Some(ClaimRef {
+                    namespace: "a".into(),
+                    name: "w1".into(),
+                    uid: uid.map(Uid::new),
+                });
+                volume.node_affinity = Some(vec![expressions(vec![requirement(
+                    ZONE,
+                    Operator::In,
+                    &[zone],
+                )])]);
+            })
+            .hosts(using(&["w1"]))
+            .len()
+    };
+    assert_eq!(kept(None, "wait", "b"), 1);
+    assert_eq!(kept(Some("u1"), "wait", "b"), 1);
+    assert_eq!(kept(Some("u2"), "wait", "b"), 4, "for one before it");
+    assert_eq!(kept(None, "other", "b"), 4, "of another class");
+    assert_eq!(kept(None, "wait", "nowhere"), 0);
+}
+
+#[test]
+fn a_claim_may_select_its_volume_by_labels() {
+    let selecting = |words: &str| {
+        let words = words.to_owned();
+        waiting(Cluster::of([node("n1", "")]), 1)
+            .claim("w1", |claim| {
+                claim.class = Some("wait".into());
+                claim.selector = Some(selector("disk=ssd"));
+            })
+            .volume("v1", move |volume| {
+                volume.class = Some("wait".into());
+                volume.labels = labels(&words);
+            })
+            .hosts(using(&["w1"]))
+            .len()
+    };
+    assert_eq!((selecting("disk=ssd"), selecting("disk=hdd")), (1, 0));
+}
+
+#[test]
+fn a_bound_volume_whose_plugin_moved_to_csi_is_where_its_driver_says() {
+    let mut cluster = bound(zoned()).volume("v1", |volume| {
+        volume.in_tree = Some(InTree {
+            plugin: "kubernetes.io/aws-ebs".into(),
+            node_affinity: Some(vec![expressions(vec![requirement(
+                ZONE,
+                Operator::In,
+                &["b"],
+            )])]),
+        });
+    });
+    assert_eq!(cluster.hosts(using(&["data"])).len(), 4);
+    let migrated = &mut cluster.surroundings.storage.migrated;
+    for node in ["n1", "n2"] {
+        let plugins = ["kubernetes.io/aws-ebs".into()].into();
+        migrated.insert(NodeName::new(node), plugins);
+    }
+    assert_eq!(
+        cluster.hosts(using(&["data"])),
+        ["n2", "bare", "regional"],
+        "only where it has moved"
+    );
 }
 
 #[test]
