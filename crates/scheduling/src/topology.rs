@@ -9,6 +9,7 @@ pub(crate) mod identities;
 pub(crate) mod keys;
 pub(crate) mod matchers;
 pub(crate) mod spread;
+mod tally;
 pub(crate) mod territories;
 
 use std::{collections::BTreeMap, sync::Arc};

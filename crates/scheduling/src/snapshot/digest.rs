@@ -62,14 +62,14 @@ impl Snapshot {
             let digest = Digest::new()
                 .number(1)
                 .number(id as u64)
-                .number(domain as u64);
+                .number(u64::from(domain));
             sum = sum.wrapping_add(digest.number(u64::from(pods)).0);
         }
         for (id, domain, pods) in self.topology.groups.numbers() {
             let digest = Digest::new()
                 .number(2)
                 .number(id as u64)
-                .number(domain as u64);
+                .number(u64::from(domain));
             sum = sum.wrapping_add(digest.number(u64::from(pods)).0);
         }
         for (id, domain, nodes) in self.topology.territories.numbers() {

@@ -6,6 +6,7 @@ use super::{
     identities::{Identities, IdentityId},
     keys::{Domain, KeyId, Keys},
     matchers::{MatcherId, Matchers},
+    tally::Tally,
 };
 
 /// A counter.
@@ -33,8 +34,7 @@ pub(crate) struct Counters {
 struct Counter {
     counted: Counted,
     key: KeyId,
-    /// By domain; domains beyond the end have none.
-    pods: Vec<u32>,
+    pods: Tally,
     /// In all domains: pods on nodes without the label are in none.
     total: u64,
 }
@@ -57,7 +57,7 @@ impl Counters {
         self.all.push(Counter {
             counted: content.0.clone(),
             key,
-            pods: Vec::new(),
+            pods: Tally::default(),
             total: 0,
         });
         self.by_content.insert(content, id);
@@ -122,11 +122,7 @@ impl Counters {
         let Some(domain) = keys.of(counter.key, node) else {
             return;
         };
-        let domain = domain as usize;
-        if counter.pods.len() <= domain {
-            counter.pods.resize(domain + 1, 0);
-        }
-        counter.pods[domain] += count;
+        counter.pods.change(domain, |pods| pods + count);
         counter.total += u64::from(count);
     }
 
@@ -135,10 +131,10 @@ impl Counters {
         let Some(domain) = keys.of(counter.key, node) else {
             return;
         };
-        if let Some(pods) = counter.pods.get_mut(domain as usize) {
-            *pods = pods.saturating_sub(count);
-            counter.total = counter.total.saturating_sub(u64::from(count));
-        }
+        counter
+            .pods
+            .change(domain, |pods| pods.saturating_sub(count));
+        counter.total = counter.total.saturating_sub(u64::from(count));
     }
 
     pub(crate) fn key(&self, id: CounterId) -> KeyId {
@@ -150,8 +146,7 @@ impl Counters {
     }
 
     pub(crate) fn in_domain(&self, id: CounterId, domain: Domain) -> u32 {
-        let pods = &self.all[id as usize].pods;
-        pods.get(domain as usize).copied().unwrap_or(0)
+        self.all[id as usize].pods.get(domain)
     }
 
     /// Pods counted in the node's domain; none where it is in no domain.
@@ -161,11 +156,10 @@ impl Counters {
     }
 
     /// (counter, domain, pods) wherever there are any.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = (usize, usize, u32)> + '_ {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (usize, Domain, u32)> + '_ {
         self.all.iter().enumerate().flat_map(|(id, counter)| {
-            let pods = counter.pods.iter().enumerate();
-            pods.filter(|(_, pods)| **pods > 0)
-                .map(move |(domain, pods)| (id, domain, *pods))
+            let pods = counter.pods.iter();
+            pods.map(move |(domain, pods)| (id, domain, pods))
         })
     }
 }

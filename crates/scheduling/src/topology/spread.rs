@@ -9,6 +9,7 @@ use super::{
     identities::{Identities, IdentityId},
     keys::{Domain, Keys},
     matchers::{MatcherId, Matchers},
+    tally::Tally,
     territories::{Territories, TerritoryId},
 };
 
@@ -23,8 +24,7 @@ type Content = (TerritoryId, Option<MatcherId>);
 pub(crate) struct Group {
     territory: TerritoryId,
     matcher: Option<MatcherId>,
-    /// By domain; domains beyond the end have none.
-    pods: Vec<u32>,
+    pods: Tally,
     /// (pods, domains with so many), of those that have any, ascending. Levels are few.
     levels: Vec<(u32, u32)>,
     /// Domains that have any.
@@ -38,7 +38,7 @@ impl Group {
 
     /// Pods counted in a domain.
     pub(crate) fn pods(&self, domain: Domain) -> u32 {
-        self.pods.get(domain as usize).copied().unwrap_or(0)
+        self.pods.get(domain)
     }
 
     /// Pods in the emptiest of so many domains.
@@ -68,16 +68,10 @@ impl Group {
     }
 
     fn change(&mut self, domain: Domain, by: impl Fn(u32) -> u32) {
-        let domain = domain as usize;
-        if self.pods.len() <= domain {
-            self.pods.resize(domain + 1, 0);
-        }
-        let before = self.pods[domain];
-        let after = by(before);
+        let (before, after) = self.pods.change(domain, by);
         if before == after {
             return;
         }
-        self.pods[domain] = after;
         if before > 0
             && let Ok(index) = self.level(before)
         {
@@ -122,7 +116,7 @@ impl Groups {
         self.all.push(Group {
             territory,
             matcher,
-            pods: Vec::new(),
+            pods: Tally::default(),
             levels: Vec::new(),
             occupied: 0,
         });
@@ -176,11 +170,10 @@ impl Groups {
     }
 
     /// (group, domain, pods) wherever there are any.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = (usize, usize, u32)> + '_ {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (usize, Domain, u32)> + '_ {
         self.all.iter().enumerate().flat_map(|(id, group)| {
-            let pods = group.pods.iter().enumerate();
-            pods.filter(|(_, pods)| **pods > 0)
-                .map(move |(domain, pods)| (id, domain, *pods))
+            let pods = group.pods.iter();
+            pods.map(move |(domain, pods)| (id, domain, pods))
         })
     }
 }
