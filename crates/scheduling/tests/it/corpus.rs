@@ -1,0 +1,70 @@
+//! The filters held against kube-scheduler's own plugins, on the recorded clusters: every failing
+//! filter for every pending pod on every node.
+
+mod stored;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use intake::dump::Dump;
+use oracle::{NodeVerdict, PodVerdict, Verdicts, corpus, differences};
+use scheduling::{Failure, Filter, PlacedPods, Snapshot};
+use serde_json::Value;
+
+/// What the snapshot says about every waiting pod.
+fn verdicts(cluster: &Value) -> Result<Verdicts, String> {
+    let cluster = stored::cluster(cluster).to_string();
+    let dump = Dump::from_slice(cluster.as_bytes()).map_err(|error| error.to_string())?;
+    let running = dump.bound.iter().map(|pod| PlacedPods {
+        node: pod.node().unwrap().clone(),
+        class: Arc::clone(&pod.class),
+        terminating: pod.terminating.is_some(),
+        count: 1,
+    });
+    let mut snapshot = Snapshot::new(dump.nodes, running, Arc::new(dump.surroundings));
+    let ids = snapshot.classes(dump.waiting.iter().map(|pod| &pod.class));
+    let pods = dump.waiting.iter().zip(ids).map(|(pod, class)| PodVerdict {
+        pod: pod.key.to_string(),
+        nodes: snapshot
+            .nodes()
+            .map(|node| {
+                let failures = snapshot.failures(class, node);
+                let filters: BTreeSet<&str> = failures
+                    .iter()
+                    .map(Failure::filter)
+                    .map(Filter::name)
+                    .collect();
+                let fits = snapshot.fits(class, node);
+                assert_eq!(fits, failures.is_empty(), "{failures:?}");
+                NodeVerdict {
+                    node: snapshot.name(node).unwrap().to_string(),
+                    fits,
+                    filters: filters.into_iter().map(str::to_owned).collect(),
+                }
+            })
+            .collect(),
+    });
+    Ok(Verdicts {
+        version: 1,
+        pods: pods.collect(),
+    })
+}
+
+#[test]
+fn every_verdict_is_the_schedulers_own_on_every_recorded_cluster() {
+    let mut differing = Vec::new();
+    let mut clusters = 0;
+    for recorded in corpus().unwrap() {
+        let recorded = recorded.unwrap();
+        clusters += 1;
+        for difference in differences(&recorded, &verdicts) {
+            differing.push(format!("seed {}: {difference}", recorded.seed));
+        }
+    }
+    assert!(clusters >= 5000, "{clusters}");
+    assert!(
+        differing.is_empty(),
+        "{} of {clusters} clusters:\n{}",
+        differing.len(),
+        differing[..differing.len().min(40)].join("\n")
+    );
+}
