@@ -118,13 +118,23 @@ impl Name {
         }
     }
 
+    /// What containers ask for stands for what their pod does not say.
+    pub(crate) const fn is_summed_up(&self) -> bool {
+        matches!(self, Self::Cpu | Self::Memory)
+    }
+
     /// Pods may ask for it as a whole (component-helpers `IsSupportedPodLevelResource`).
     pub(crate) fn is_pod_level(&self) -> bool {
         match self {
             Self::Cpu | Self::Memory => true,
             Self::Ephemeral | Self::Pods => false,
-            Self::Other(name) => name.starts_with("hugepages-"),
+            Self::Other(_) => self.is_huge_page(),
         }
+    }
+
+    /// Memory in pages of some size.
+    pub(crate) fn is_huge_page(&self) -> bool {
+        self.as_str().starts_with("hugepages-")
     }
 }
 
@@ -158,13 +168,6 @@ impl<'de> Deserialize<'de> for Name {
 /// A list of resources as the API writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Amounts(Vec<(Name, Amount)>);
-
-impl Amounts {
-    /// The names in it.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
-        self.0.iter().map(|(name, _)| name)
-    }
-}
 
 impl<'de> Deserialize<'de> for Amounts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -222,6 +225,30 @@ impl Exact {
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, before)) => *before = quantity,
             None => self.0.push((name.clone(), quantity)),
+        }
+    }
+
+    /// Nothing is said of any resource.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The resources that are named.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    /// Says no more of resources that `keeps` does not keep.
+    pub(crate) fn retain(&mut self, keeps: impl Fn(&Name) -> bool) {
+        self.0.retain(|(name, _)| keeps(name));
+    }
+
+    /// Says what `other` says of resources that are not named.
+    pub(crate) fn fill(&mut self, other: &Self) {
+        for (name, quantity) in &other.0 {
+            if !self.names().any(|known| known == name) {
+                self.0.push((name.clone(), *quantity));
+            }
         }
     }
 

@@ -19,9 +19,12 @@ pub struct NamespaceView {
 }
 
 impl NamespaceView {
-    /// Its labels.
+    /// Its labels; its name is one of them, whether or not it was stored yet.
     #[must_use]
     pub fn labels(&self) -> Labels {
-        labels(self.metadata.labels.as_ref())
+        let mut labels = labels(self.metadata.labels.as_ref());
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        labels.insert("kubernetes.io/metadata.name".into(), name.into());
+        labels
     }
 }

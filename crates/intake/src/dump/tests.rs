@@ -326,7 +326,7 @@ fn others_given_twice_are_named_and_the_first_counts() {
         ]
     );
     assert_eq!((dump.bound.len(), dump.waiting.len()), (1, 0));
-    assert_eq!(dump.surroundings.namespaces["a"].len(), 1);
+    assert_eq!(&*dump.surroundings.namespaces["a"]["x"], "1");
 }
 
 #[test]

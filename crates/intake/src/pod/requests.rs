@@ -13,12 +13,31 @@ use super::{
     PodStatusView,
     spec::{ContainerView, PodSpecView},
 };
-use crate::amounts::{Amounts, Exact};
+use crate::amounts::{Amounts, Exact, Name};
 
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 pub(super) struct RequirementsView {
-    pub(super) requests: Option<Amounts>,
+    requests: Option<Amounts>,
+    limits: Option<Amounts>,
+}
+
+impl RequirementsView {
+    fn requests(&self) -> Result<Exact, String> {
+        Exact::read(self.requests.as_ref())
+    }
+
+    fn limits(&self) -> Result<Exact, String> {
+        Exact::read(self.limits.as_ref())
+    }
+
+    /// What is asked for. A limit stands for a request that is not there: so the API server stores
+    /// it (`SetDefaults_Pod`), and a manifest that was not stored yet may leave it to that.
+    fn asked(&self) -> Result<Exact, String> {
+        let mut asked = self.requests()?;
+        asked.fill(&self.limits()?);
+        Ok(asked)
+    }
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -90,14 +109,39 @@ impl PodSpecView {
     /// What it takes, one place for a pod included. `running` is the status of a bound pod.
     pub(super) fn requests(&self, running: Option<&PodStatusView>) -> Result<Resources, String> {
         let running = running.map(Running::new);
-        let of = |container: &ContainerView, resizes: bool| -> Result<Exact, String> {
-            let requirements = container.resources.as_ref();
-            let spec = Exact::read(requirements.and_then(|r| r.requests.as_ref()))?;
+        let mut sum = self.aggregate(|container, resizes| {
+            let spec = container.asked()?;
             match &running {
                 Some(running) if resizes => running.container(&container.name, spec),
                 _ => Ok(spec),
             }
-        };
+        })?;
+        if let Some(spec) = self.pod_level()? {
+            let effective = match &running {
+                Some(running) => running.effective(
+                    &spec,
+                    running.status.resources.as_ref(),
+                    running.status.allocated_resources.as_ref(),
+                )?,
+                None => None,
+            };
+            let stated = effective.as_ref().unwrap_or(&spec);
+            for name in spec.names().filter(|name| name.is_pod_level()) {
+                sum.set(name, stated.get(name));
+            }
+        }
+        sum.add(&Exact::read(self.overhead.as_ref())?);
+        let mut resources = sum.resources();
+        resources.pods = 1;
+        Ok(resources)
+    }
+
+    /// The larger of what runs at once and the start-up peak, of what `of` says of each container.
+    /// It is told whether the container runs on, as all do but init containers that end.
+    fn aggregate(
+        &self,
+        of: impl Fn(&ContainerView, bool) -> Result<Exact, String>,
+    ) -> Result<Exact, String> {
         let mut sum = Exact::default();
         for container in &self.containers {
             sum.add(&of(container, true)?);
@@ -116,36 +160,43 @@ impl PodSpecView {
             }
         }
         sum.raise_to(&peak);
-        self.state_pod_level(&mut sum, running.as_ref())?;
-        sum.add(&Exact::read(self.overhead.as_ref())?);
-        let mut resources = sum.resources();
-        resources.pods = 1;
-        Ok(resources)
+        Ok(sum)
     }
 
-    /// Requests of the pod as a whole replace the sums of the resources they name.
-    fn state_pod_level(
-        &self,
-        sum: &mut Exact,
-        running: Option<&Running<'_>>,
-    ) -> Result<(), String> {
-        let requirements = self.resources.as_ref();
-        let Some(amounts) = requirements.and_then(|r| r.requests.as_ref()) else {
-            return Ok(());
+    /// What the pod as a whole asks for, which replaces the sums of the resources it names; as the
+    /// API server stores it: huge pages are limited to those of the containers, and beside limits
+    /// what the containers ask for is asked for, else the limits
+    /// (`defaultHugePagePodLimits`, `defaultPodRequests`).
+    fn pod_level(&self) -> Result<Option<Exact>, String> {
+        let Some(requirements) = &self.resources else {
+            return Ok(None);
         };
-        let spec = Exact::read(Some(amounts))?;
-        let effective = match running {
-            Some(running) => running.effective(
-                &spec,
-                running.status.resources.as_ref(),
-                running.status.allocated_resources.as_ref(),
-            )?,
-            None => None,
-        };
-        let stated = effective.as_ref().unwrap_or(&spec);
-        for name in amounts.names().filter(|name| name.is_pod_level()) {
-            sum.set(name, stated.get(name));
+        let mut asked = requirements.requests()?;
+        let mut limits = requirements.limits()?;
+        if asked.is_empty() && limits.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        let mut pages = self.aggregate(|container, _| container.limits())?;
+        pages.retain(|name| name.is_huge_page() && !asked.names().any(|asked| asked == name));
+        limits.fill(&pages);
+        if !limits.is_empty() {
+            let mut summed_up = self.aggregate(|container, _| container.asked())?;
+            summed_up.retain(Name::is_summed_up);
+            asked.fill(&summed_up);
+            asked.fill(&limits);
+        }
+        Ok(Some(asked))
+    }
+}
+
+impl ContainerView {
+    fn asked(&self) -> Result<Exact, String> {
+        let requirements = self.resources.as_ref();
+        requirements.map_or_else(|| Ok(Exact::default()), RequirementsView::asked)
+    }
+
+    fn limits(&self) -> Result<Exact, String> {
+        let requirements = self.resources.as_ref();
+        requirements.map_or_else(|| Ok(Exact::default()), RequirementsView::limits)
     }
 }

@@ -1,8 +1,6 @@
 //! The filters held against kube-scheduler's own plugins, on the recorded clusters: every failing
 //! filter for every pending pod on every node.
 
-mod stored;
-
 use std::{collections::BTreeSet, sync::Arc};
 
 use intake::dump::Dump;
@@ -12,7 +10,7 @@ use serde_json::Value;
 
 /// What the snapshot says about every waiting pod.
 fn verdicts(cluster: &Value) -> Result<Verdicts, String> {
-    let cluster = stored::cluster(cluster).to_string();
+    let cluster = cluster.to_string();
     let dump = Dump::from_slice(cluster.as_bytes()).map_err(|error| error.to_string())?;
     let running = dump.bound.iter().map(|pod| PlacedPods {
         node: pod.node().unwrap().clone(),
