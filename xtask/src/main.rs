@@ -132,6 +132,11 @@ mod tests {
     }
 
     #[test]
+    fn generated_files_are_as_the_code_says() {
+        generate(true).unwrap();
+    }
+
+    #[test]
     fn documents_name_only_what_exists() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut names = Vec::new();
