@@ -2,6 +2,8 @@
 //!
 //! Pure but for the catalogue it looks up; every loop sees groups only through this.
 
+mod input;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use api::{NodeGroup, VPSieNode};
@@ -9,6 +11,8 @@ use cloud::Scope;
 use model::{ClusterId, DatacenterId, GroupKey, HourlyPrice, Offering, OfferingId};
 
 use crate::cloud_state::CloudState;
+
+pub use input::input;
 
 /// What is wrong with a group. Each has its own name in conditions and Events.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -174,6 +178,28 @@ pub fn has(key: &GroupKey, object: &VPSieNode) -> bool {
 /// Resolves one managed group.
 #[must_use]
 pub fn resolve(object: Arc<NodeGroup>, cloud: &CloudState, defaults: &Defaults) -> Group {
+    let datacenter = DatacenterId::new(&object.spec.datacenter_id);
+    let catalogue = cloud.catalogue(&datacenter);
+    let sold = match &catalogue {
+        Some(catalogue) => Ok(catalogue.offerings.as_slice()),
+        None => Err(match cloud.catalogue_error(&datacenter) {
+            Some(error) if error.class == cloud::ErrorClass::NotFound => {
+                Problem::DatacenterUnknown(object.spec.datacenter_id.clone())
+            }
+            Some(error) => Problem::CatalogueUnavailable(error.to_string()),
+            None => Problem::CatalogueUnavailable("not read yet".into()),
+        }),
+    };
+    read(object, sold, defaults)
+}
+
+/// What a group means, given what is sold in its datacenter, or why that is not known.
+#[must_use]
+pub fn read(
+    object: Arc<NodeGroup>,
+    sold: Result<&[Offering], Problem>,
+    defaults: &Defaults,
+) -> Group {
     let spec = &object.spec;
     let key = GroupKey::new(
         object.metadata.namespace.as_deref().unwrap_or_default(),
@@ -214,7 +240,13 @@ pub fn resolve(object: Arc<NodeGroup>, cloud: &CloudState, defaults: &Defaults) 
     if cluster.is_none() && !spec.is_vm_mode() {
         problems.push(Problem::NoCluster);
     }
-    let offerings = resolve_offerings(&object, cloud, &mut problems);
+    let offerings = match sold {
+        Ok(sold) => choose(&object, sold, &mut problems),
+        Err(problem) => {
+            problems.push(problem);
+            Vec::new()
+        }
+    };
     Group {
         key,
         scope: cluster.map(Scope::Cluster),
@@ -224,37 +256,23 @@ pub fn resolve(object: Arc<NodeGroup>, cloud: &CloudState, defaults: &Defaults) 
     }
 }
 
-fn resolve_offerings(
-    object: &NodeGroup,
-    cloud: &CloudState,
-    problems: &mut Vec<Problem>,
-) -> Vec<Offering> {
+/// What of `sold` the group asks for, in its order.
+fn choose(object: &NodeGroup, sold: &[Offering], problems: &mut Vec<Problem>) -> Vec<Offering> {
     let spec = &object.spec;
-    let datacenter = DatacenterId::new(&spec.datacenter_id);
-    let Some(catalogue) = cloud.catalogue(&datacenter) else {
-        problems.push(match cloud.catalogue_error(&datacenter) {
-            Some(error) if error.class == cloud::ErrorClass::NotFound => {
-                Problem::DatacenterUnknown(spec.datacenter_id.clone())
-            }
-            Some(error) => Problem::CatalogueUnavailable(error.to_string()),
-            None => Problem::CatalogueUnavailable("not read yet".into()),
-        });
-        return Vec::new();
-    };
     let mut found: Vec<Offering> = Vec::new();
     for asked in &spec.offering_ids {
-        let sold = catalogue.offerings.iter().find(|offering| {
+        let by_name = sold.iter().find(|offering| {
             offering.id.as_str().eq_ignore_ascii_case(asked) || offering.size.as_str() == asked
         });
         // The predecessor bought by `kubeSizeID` whatever the offering was called: where a group
         // names one offering the catalogue does not know, that number still says which size.
-        let sold = sold.or_else(|| {
+        let sold_as = by_name.or_else(|| {
             let size = spec.kube_size_id?.to_string();
             (spec.offering_ids.len() == 1)
-                .then(|| catalogue.offerings.iter().find(|o| o.size.as_str() == size))
+                .then(|| sold.iter().find(|o| o.size.as_str() == size))
                 .flatten()
         });
-        match sold {
+        match sold_as {
             Some(offering) => found.push(Offering {
                 id: OfferingId::new(asked),
                 ..offering.clone()

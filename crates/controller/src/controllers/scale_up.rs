@@ -12,17 +12,16 @@ use cloud::Scope;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
-use model::NodeName;
 use planner::{
     audit,
     lifecycle::{FailureReason, Phase},
-    scale_up::{self, Cause, Choice, InFlight, Input, Learned, Placement, Plan, Report},
+    scale_up::{self, Cause, Input, Placement, Plan, Report},
 };
 
 use super::{
     expected::Expected,
     groups::{self, Group},
-    node_group::{self, model_taint},
+    node_group,
     vpsie_node::read_record,
 };
 use crate::{
@@ -350,90 +349,12 @@ pub fn input(ctx: &Context, groups: &[Group]) -> Input {
 }
 
 fn group_input(ctx: &Context, group: &Group, objects: &[Arc<VPSieNode>]) -> scale_up::Group {
-    let spec = &group.object.spec;
-    let mut input = scale_up::Group {
-        key: group.key.clone(),
-        min_nodes: u32::try_from(spec.min_nodes).unwrap_or(0),
-        max_nodes: u32::try_from(spec.max_nodes).unwrap_or(0),
-        existing: 0,
-        serving: 0,
-        in_flight: Vec::new(),
-        choices: Vec::new(),
-        preferred: spec.preferred_instance_type.as_deref().map(Into::into),
-        labels: spec
-            .labels
-            .iter()
-            .flatten()
-            .map(|(key, value)| (Arc::from(key.as_str()), Arc::from(value.as_str())))
-            .collect(),
-        taints: spec.taints.iter().flatten().map(model_taint).collect(),
-        startup_taints: spec
-            .startup_taints
-            .iter()
-            .flatten()
-            .map(model_taint)
-            .collect(),
-        datacenter: Arc::from(spec.datacenter_id.as_str()),
-        enabled: spec
-            .scale_up_policy
-            .as_ref()
-            .is_none_or(api::ScaleUpPolicy::is_enabled),
-        deleting: group.deleting(),
-        invalid: group
-            .problems
-            .iter()
-            .find(|problem| problem.is_fatal())
-            .map(ToString::to_string),
-    };
-    let mut learned: BTreeMap<String, Learned> = BTreeMap::new();
-    for object in objects
-        .iter()
-        .filter(|object| groups::has(&group.key, object))
-    {
-        let record = read_record(object);
-        if record.may_be_billed() {
-            input.existing += 1;
-        }
-        let leaving = record.deletion_requested
-            || record.removal.is_some()
-            || matches!(
-                record.phase,
-                Phase::Failed | Phase::Terminating | Phase::Deleting
-            );
-        if leaving {
-            continue;
-        }
-        input.serving += 1;
-        if record.phase.is_in_flight() {
-            input.in_flight.push(InFlight {
-                machine: object.metadata.name.clone().unwrap_or_default(),
-                offering: object.spec.instance_type.as_str().into(),
-                node: record.node.clone(),
-            });
-        } else if let Some(row) = record
-            .node
-            .as_ref()
-            .and_then(|node: &NodeName| ctx.state.node(node))
-            && row.node.ready
-            && row.node.defect.is_none()
-        {
-            learned
-                .entry(object.spec.instance_type.clone())
-                .or_insert_with(|| Learned {
-                    allocatable: row.node.shape.allocatable.clone(),
-                    features: row.node.shape.features.clone(),
-                });
-        }
-    }
-    input.choices = groups::allowed_offerings(group)
-        .into_iter()
-        .map(|offering| Choice {
-            learned: learned.get(offering.id.as_str()).cloned(),
-            backoff: backoff(ctx, group, offering.id.as_str()),
-            offering,
-        })
-        .collect();
-    input
+    groups::input(
+        group,
+        objects,
+        |name| ctx.state.node(name).map(|row| row.node.clone()),
+        |offering| backoff(ctx, group, offering),
+    )
 }
 
 /// Until when an offering is not asked for, and why: from the failed machines whose evidence is

@@ -92,15 +92,32 @@ fn allocatable(choice: &Choice, reserve: &Reserve) -> Resources {
     let offering = &choice.offering;
     let bytes =
         |amount: u64, unit: u64| i64::try_from(amount.saturating_mul(unit)).unwrap_or(i64::MAX);
-    let memory = bytes(offering.memory_mib, 1 << 20);
-    let disk = bytes(offering.disk_gib, 1 << 30);
-    let keep = |percent: i64, of: i64| of / 100 * percent;
-    Resources {
-        cpu_milli: (i64::from(offering.cpus) * 1000 - reserve.cpu_milli).max(0),
-        memory: (memory - reserve.memory - keep(reserve.memory_percent, memory)).max(0),
-        ephemeral: (disk - keep(reserve.ephemeral_percent, disk)).max(0),
+    reserve.left_of(&Resources {
+        cpu_milli: i64::from(offering.cpus) * 1000,
+        memory: bytes(offering.memory_mib, 1 << 20),
+        ephemeral: bytes(offering.disk_gib, 1 << 30),
         pods: reserve.pods,
         extended: std::collections::BTreeMap::new(),
+    })
+}
+
+impl Reserve {
+    /// What a machine of this capacity offers to pods.
+    #[must_use]
+    pub fn left_of(&self, capacity: &Resources) -> Resources {
+        let keep = |percent: i64, of: i64| of / 100 * percent;
+        let Resources {
+            cpu_milli,
+            memory,
+            ephemeral,
+            ..
+        } = *capacity;
+        Resources {
+            cpu_milli: (cpu_milli - self.cpu_milli).max(0),
+            memory: (memory - self.memory - keep(self.memory_percent, memory)).max(0),
+            ephemeral: (ephemeral - keep(self.ephemeral_percent, ephemeral)).max(0),
+            ..capacity.clone()
+        }
     }
 }
 
