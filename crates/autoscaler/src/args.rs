@@ -27,6 +27,8 @@ pub struct Args {
 pub enum Command {
     /// Scale the cluster (the default).
     Run(Box<RunArgs>),
+    /// Say for each node and each machine that could be bought why it does not take a pod.
+    Explain(crate::explain::ExplainArgs),
     /// Play a story on an embedded cluster and cloud.
     #[cfg(feature = "demo")]
     Demo(crate::demo::DemoArgs),

@@ -139,7 +139,7 @@ async fn run(args: &DemoArgs) -> Result<Verdict, String> {
     let seams = Seams {
         clock: clock.clone(),
         random: random.fork("product"),
-        client: wire::client(&run_args).await?,
+        client: wire::client(&run_args.kubeconfig).await?,
         transport: Arc::new(transport),
     };
     let (metrics, metrics_port) = listen().await?;

@@ -5,6 +5,7 @@ mod args;
 mod credentials;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod explain;
 mod logs;
 mod term;
 mod wire;
@@ -12,6 +13,7 @@ mod wire;
 use std::process::ExitCode;
 
 pub use args::{Args, Command, RunArgs};
+pub use explain::{ExplainArgs, Output, Topic};
 pub use wire::{Replica, Seams};
 
 /// Exit status for arguments that cannot be used.
@@ -22,6 +24,7 @@ const USAGE: u8 = 2;
 pub fn run(args: Args) -> ExitCode {
     match args.command.unwrap_or(Command::Run(Box::new(args.run))) {
         Command::Run(run) => wire::main(*run),
+        Command::Explain(explain) => explain::main(&explain),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(&demo),
         Command::Crds => {

@@ -411,7 +411,7 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 
 async fn run(args: RunArgs) -> ExitCode {
     let prepared = async {
-        let client = client(&args).await?;
+        let client = client(&args.kubeconfig).await?;
         let transport = vpsie::ReqwestTransport::new()
             .map_err(|error| format!("the HTTP client could not be built: {error}"))?;
         let listen = |flag: &'static str, address| async move {
@@ -453,20 +453,20 @@ async fn run(args: RunArgs) -> ExitCode {
 }
 
 /// A client that does not retry by itself: every deadline is ours.
-pub(crate) async fn client(args: &RunArgs) -> Result<Client, String> {
-    let mut config = if args.kubeconfig.is_empty() {
+pub(crate) async fn client(path: &str) -> Result<Client, String> {
+    let mut config = if path.is_empty() {
         kube::Config::infer()
             .await
             .map_err(|error| format!("no cluster is configured: {error}"))?
     } else {
-        let kubeconfig = kube::config::Kubeconfig::read_from(&args.kubeconfig)
-            .map_err(|error| format!("--kubeconfig {}: {error}", args.kubeconfig))?;
+        let kubeconfig = kube::config::Kubeconfig::read_from(path)
+            .map_err(|error| format!("--kubeconfig {path}: {error}"))?;
         kube::Config::from_custom_kubeconfig(
             kubeconfig,
             &kube::config::KubeConfigOptions::default(),
         )
         .await
-        .map_err(|error| format!("--kubeconfig {}: {error}", args.kubeconfig))?
+        .map_err(|error| format!("--kubeconfig {path}: {error}"))?
     };
     config.default_retry = false;
     Client::try_from(config).map_err(|error| format!("the Kubernetes client: {error}"))

@@ -9,6 +9,7 @@ mod canary;
 mod command_line;
 mod crash;
 mod drift;
+mod explain;
 mod faults;
 mod harness;
 mod health;
