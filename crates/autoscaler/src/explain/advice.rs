@@ -33,9 +33,9 @@ pub(super) fn write(
     let mut alike: Vec<Vec<&Pod>> = Vec::new();
     let mut places: BTreeMap<(&SchedulingClass, String), usize> = BTreeMap::new();
     for pod in asked {
-        let place = *places
-            .entry((&pod.class, standing(pod)))
-            .or_insert(alike.len());
+        // Not since when: replicas are seldom of one second.
+        let standing = standing_apart(pod, None);
+        let place = *places.entry((&pod.class, standing)).or_insert(alike.len());
         match alike.get_mut(place) {
             Some(pods) => pods.push(pod),
             None => alike.push(vec![pod]),
@@ -62,10 +62,10 @@ fn advise(
 ) -> io::Result<()> {
     let names: Vec<_> = pods.iter().map(|pod| &pod.key).collect();
     if let [name] = names.as_slice() {
-        writeln!(out, "Pod {name}: {}.", standing(pod))?;
+        writeln!(out, "Pod {name}: {}.", standing(pods))?;
     } else {
         let names = listed(&names, NAMES);
-        writeln!(out, "Pods {names}, which are alike: {}.", standing(pod))?;
+        writeln!(out, "Pods {names}, which are alike: {}.", standing(pods))?;
     }
     if let Some(defect) = &pod.class.defect {
         return writeln!(
@@ -110,18 +110,28 @@ fn advise(
     Ok(())
 }
 
-/// Where a pod stands.
-fn standing(pod: &Pod) -> String {
-    let mut text = match &pod.state {
-        PodState::Unschedulable(since) if *since == Timestamp::UNIX_EPOCH => {
-            "unschedulable".to_owned()
-        }
-        PodState::Unschedulable(since) => format!("unschedulable since {since}"),
-        PodState::Gated => {
+/// Where equal pods stand.
+fn standing(pods: &[&Pod]) -> String {
+    let since = pods.iter().filter_map(|pod| match &pod.state {
+        PodState::Unschedulable(since) if *since != Timestamp::UNIX_EPOCH => Some(*since),
+        _ => None,
+    });
+    let earliest = since.min();
+    pods.first()
+        .map(|pod| standing_apart(pod, earliest))
+        .unwrap_or_default()
+}
+
+/// Where a pod stands; since when, others say.
+fn standing_apart(pod: &Pod, since: Option<Timestamp>) -> String {
+    let mut text = match (&pod.state, since) {
+        (PodState::Unschedulable(_), None) => "unschedulable".to_owned(),
+        (PodState::Unschedulable(_), Some(since)) => format!("unschedulable since {since}"),
+        (PodState::Gated, _) => {
             "held by its scheduling gates, until those are removed the scheduler does not look at it"
                 .to_owned()
         }
-        PodState::Waiting | PodState::Bound(_) => "not scheduled yet".to_owned(),
+        (PodState::Waiting | PodState::Bound(_), _) => "not scheduled yet".to_owned(),
     };
     if let Some(node) = &pod.nominated {
         text.push_str(", the scheduler makes room for it on ");
