@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Once,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -21,6 +21,7 @@ use runtime::{Clock, Randomness, Tasks};
 use serde_json::{Value, json};
 use sim::{View, World, WorldConfig};
 use tokio::sync::Notify;
+use tracing_subscriber::layer::SubscriberExt as _;
 use vpsie::{Transport, TransportError};
 use vpsie_autoscaler::{Args, Replica, RunArgs, Seams, demo::InProcess};
 
@@ -225,12 +226,24 @@ pub struct Harness {
     hidden: Hidden,
 }
 
+/// Whoever comes first to a log line settles, for the whole process, whether anybody may listen to
+/// it; where nobody listens at that moment, nobody ever will. So somebody does, and hears nothing.
+fn let_log_lines_be_heard() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let deaf = tracing_subscriber::filter::dynamic_filter_fn(|_, _| false);
+        let listener = tracing_subscriber::registry().with(deaf);
+        tracing::subscriber::set_global_default(listener).unwrap();
+    });
+}
+
 impl Harness {
     pub async fn new(seed: u64) -> Self {
         Self::with(seed, WorldConfig::default(), &[]).await
     }
 
     pub async fn with(seed: u64, config: WorldConfig, flags: &[&str]) -> Self {
+        let_log_lines_be_heard();
         let epoch: Timestamp = "2026-01-05T08:00:00Z".parse().unwrap();
         let clock = Clock::starting_at(epoch, 1.0);
         let random = Randomness::seeded(seed);
