@@ -154,6 +154,7 @@ mod tests {
             "README.md",
             "ARCHITECTURE.md",
             "CONTRIBUTING.md",
+            "docs/explain.md",
             "docs/figures.md",
         ] {
             let text = fs::read_to_string(root.join(document)).unwrap();
