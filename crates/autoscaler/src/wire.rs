@@ -127,24 +127,6 @@ impl Replica {
             },
         );
         let leadership = leader.subscribe();
-        let campaigning = Tasks::new();
-        let campaign = campaigning.stop_token();
-        let stop_campaign = campaign.clone();
-        // Without an election nothing is repeated.
-        let elects = args.leader_election;
-        let (elections, limit) = (
-            pulse.clone(),
-            pulse::LIMIT + args.leader_election_lease_duration,
-        );
-        campaigning.spawn("election", async move {
-            if elects {
-                let run = Box::pin(leader.run(stop_campaign));
-                elections.periodic("election", limit, run).await;
-            } else {
-                leader.run(stop_campaign).await;
-            }
-        });
-
         // Events, credentials, health.
         let (events, writer) = events::channel(
             clock.clone(),
@@ -170,6 +152,24 @@ impl Replica {
             beat: pulse.begin("credentials"),
         };
         tasks.spawn("credentials", until(&tasks, follower.run()));
+        // Its Secret has been asked for before this replica can lead.
+        let campaigning = Tasks::new();
+        let campaign = campaigning.stop_token();
+        let stop_campaign = campaign.clone();
+        // Without an election nothing is repeated.
+        let elects = args.leader_election;
+        let (elections, limit) = (
+            pulse.clone(),
+            pulse::LIMIT + args.leader_election_lease_duration,
+        );
+        campaigning.spawn("election", async move {
+            if elects {
+                let run = Box::pin(leader.run(stop_campaign));
+                elections.periodic("election", limit, run).await;
+            } else {
+                leader.run(stop_campaign).await;
+            }
+        });
         let admin = Admin::new(
             clock.clone(),
             state.clone(),
