@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use controller::{
+    cloud_state::CloudState,
     controllers::groups::Defaults,
     events::{About, Events},
     leader::Leadership,
@@ -33,6 +34,8 @@ pub(crate) struct Follower {
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     pub(crate) provider: Arc<Vpsie>,
+    /// Asks again as soon as there are credentials.
+    pub(crate) cloud: CloudState,
     pub(crate) events: Events,
     pub(crate) defaults: watch::Sender<Defaults>,
     pub(crate) args: RunArgs,
@@ -53,6 +56,7 @@ impl Follower {
                         tracing::info!("credentials of the cloud are in force");
                         self.provider.set_credentials(Some(&credentials));
                         self.set_defaults(credentials.cluster.as_deref());
+                        self.cloud.note_credentials(true);
                         present = Some(credentials);
                     }
                     logged.clear();
@@ -65,6 +69,7 @@ impl Follower {
                 Err(error) => {
                     if present.take().is_some() {
                         self.provider.set_credentials(None);
+                        self.cloud.note_credentials(false);
                     }
                     let text = error.to_string();
                     if logged != text {

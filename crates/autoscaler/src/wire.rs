@@ -145,6 +145,7 @@ impl Replica {
             client: client.clone(),
             clock: clock.clone(),
             provider: Arc::clone(&provider),
+            cloud: cloud.clone(),
             events: events.clone(),
             defaults,
             args: args.clone(),
@@ -152,7 +153,7 @@ impl Replica {
             beat: pulse.begin("credentials"),
         };
         tasks.spawn("credentials", until(&tasks, follower.run()));
-        // Its Secret has been asked for before this replica can lead.
+        // Campaigns after the Secret was first asked for: there is little to lead without it.
         let campaigning = Tasks::new();
         let campaign = campaigning.stop_token();
         let stop_campaign = campaign.clone();

@@ -3,6 +3,12 @@
 //!
 //! Absence is counted here: a machine is missing since the first *complete* observation without
 //! it. The count lives in memory only; a restart begins it anew, which can only delay.
+//!
+//! Without credentials nothing is learnt, and that is no answer of the cloud: it is asked again as
+//! soon as there are some.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,7 +76,12 @@ struct Inner {
     catalogues: BTreeMap<DatacenterId, Arc<Catalogue>>,
     catalogue_errors: BTreeMap<DatacenterId, CloudError>,
     datacenters: Option<Arc<Vec<cloud::Datacenter>>>,
+    /// Clock reading ([`Clock::monotonic`]).
     catalogue_read_at: Option<Duration>,
+    asked_for_catalogues: bool,
+    /// There are credentials, and how many times they came into force.
+    credentials: bool,
+    era: u64,
     tracked: BTreeMap<Scope, BTreeSet<InstanceId>>,
     watched_datacenters: BTreeSet<DatacenterId>,
 }
@@ -93,7 +104,7 @@ const CATALOGUE_PERIOD: Duration = Duration::from_mins(10);
 const CATALOGUE_RETRY: Duration = Duration::from_secs(15);
 
 impl CloudState {
-    /// Nothing known yet.
+    /// Nothing known yet, and no credentials in force.
     #[must_use]
     pub fn new(
         provider: Arc<dyn CloudProvider>,
@@ -215,10 +226,29 @@ impl CloudState {
         self.lock().catalogues.get(datacenter).cloned()
     }
 
-    /// The catalogues have been asked for at least once, whatever came of it.
+    /// Other credentials are in force now, or none. What failed before is asked again at once.
+    pub fn note_credentials(&self, in_force: bool) {
+        let mut inner = self.lock();
+        inner.credentials = in_force;
+        if !in_force {
+            return;
+        }
+        inner.era += 1;
+        inner.catalogue_read_at = None;
+        for state in inner.scopes.values_mut() {
+            state.wanted = true;
+            if state.error.is_some() {
+                state.looked_at = None;
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// The catalogues have been asked for at least once with credentials in force, whatever came
+    /// of it.
     #[must_use]
     pub fn has_asked_for_catalogues(&self) -> bool {
-        self.lock().catalogue_read_at.is_some()
+        self.lock().asked_for_catalogues
     }
 
     /// Why the catalogue of `datacenter` could not be read.
@@ -232,7 +262,7 @@ impl CloudState {
         loop {
             let now = self.clock.monotonic();
             let (due, next) = self.due(now);
-            if due.is_empty() && !self.catalogue_due(now) {
+            if due.is_empty() && next > now {
                 let pause = next.saturating_sub(now).max(Duration::from_millis(100));
                 beat.waiting(async {
                     tokio::select! {
@@ -246,16 +276,19 @@ impl CloudState {
             }
             beat.beat();
             join_all(due.iter().map(|scope| self.observe(scope))).await;
-            if self.catalogue_due(self.clock.monotonic()) {
+            let catalogues_at = self.lock().catalogues_at();
+            if catalogues_at.is_some_and(|at| at <= self.clock.monotonic()) {
                 self.read_catalogues(beat).await;
             }
         }
     }
 
+    /// The scopes to look at now, and when there is something to do that is not one of them.
     fn due(&self, now: Duration) -> (Vec<Scope>, Duration) {
         let inner = self.lock();
         let mut due = Vec::new();
         let mut next = now + self.pace.idle;
+        next = next.min(inner.catalogues_at().unwrap_or(next));
         for (scope, state) in &inner.scopes {
             let at = match state.looked_at {
                 None => now,
@@ -273,18 +306,26 @@ impl CloudState {
     }
 
     async fn observe(&self, scope: &Scope) {
-        if let Some(state) = self.lock().scopes.get_mut(scope) {
-            state.wanted = false;
-        }
+        let era = {
+            let mut inner = self.lock();
+            if let Some(state) = inner.scopes.get_mut(scope) {
+                state.wanted = false;
+            }
+            inner.era
+        };
         let call = self.call(self.pace.timeout);
         let began = self.clock.monotonic();
         let outcome = self.provider.observe(&call, scope).await;
         let mut inner = self.lock();
         let tracked = inner.tracked.get(scope).cloned().unwrap_or_default();
+        let same_credentials = inner.era == era;
         let Some(state) = inner.scopes.get_mut(scope) else {
             return;
         };
-        state.looked_at = Some(self.clock.monotonic());
+        // Asked with credentials that are out of force by now: it is asked anew.
+        if outcome.is_ok() || same_credentials {
+            state.looked_at = Some(self.clock.monotonic());
+        }
         match outcome {
             Ok(observation) => {
                 state.error = None;
@@ -308,26 +349,12 @@ impl CloudState {
         self.version.send_modify(|version| *version += 1);
     }
 
-    fn catalogue_due(&self, now: Duration) -> bool {
-        let inner = self.lock();
-        if inner.watched_datacenters.is_empty() {
-            return false;
-        }
-        let missing = inner
-            .watched_datacenters
-            .iter()
-            .any(|datacenter| !inner.catalogues.contains_key(datacenter));
-        let period = if missing {
-            CATALOGUE_RETRY
-        } else {
-            CATALOGUE_PERIOD
-        };
-        inner.catalogue_read_at.is_none_or(|at| at + period <= now)
-    }
-
     async fn read_catalogues(&self, beat: &Beat) {
         beat.beat();
-        let watched = self.lock().watched_datacenters.clone();
+        let (watched, era) = {
+            let inner = self.lock();
+            (inner.watched_datacenters.clone(), inner.era)
+        };
         let call = self.call(self.pace.timeout);
         let datacenters = self.provider.datacenters(&call).await.ok().map(Arc::new);
         for datacenter in &watched {
@@ -355,7 +382,10 @@ impl CloudState {
         if datacenters.is_some() {
             inner.datacenters = datacenters;
         }
-        inner.catalogue_read_at = Some(self.clock.monotonic());
+        if inner.era == era {
+            inner.catalogue_read_at = Some(self.clock.monotonic());
+            inner.asked_for_catalogues |= inner.credentials;
+        }
         drop(inner);
         self.version.send_modify(|version| *version += 1);
     }
@@ -368,6 +398,21 @@ impl CloudState {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// When the catalogues are to be asked for: the beginning of time where they never were.
+    fn catalogues_at(&self) -> Option<Duration> {
+        let mut watched = self.watched_datacenters.iter().peekable();
+        watched.peek()?;
+        let missing = watched.any(|datacenter| !self.catalogues.contains_key(datacenter));
+        let period = if missing {
+            CATALOGUE_RETRY
+        } else {
+            CATALOGUE_PERIOD
+        };
+        Some(self.catalogue_read_at.map_or(Duration::ZERO, |at| at + period))
     }
 }
 

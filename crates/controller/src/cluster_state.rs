@@ -22,7 +22,7 @@ use std::{
 
 use api::{NodeGroup, VPSieNode};
 use k8s_openapi::api::core::v1::Node as KubeNode;
-use model::{ClusterSnapshot, GroupKey, NodeName, Pod, SchedulingClass};
+use model::{Cluster, GroupKey, NodeName, Pod, SchedulingClass};
 use runtime::watch;
 use runtime::{Clock, Randomness, Tasks};
 
@@ -127,8 +127,8 @@ impl ClusterState {
 
     /// The nodes, what is on them, and the pods that wait.
     #[must_use]
-    pub fn snapshot(&self) -> ClusterSnapshot {
-        self.lock().snapshot()
+    pub fn cluster(&self) -> Cluster {
+        self.lock().cluster()
     }
 
     /// The pods of each DaemonSet, as classes.

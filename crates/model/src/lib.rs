@@ -1,9 +1,10 @@
 //! The values every decision is made of: ids, quantities, resources, offerings, machines, pods,
-//! nodes and the cluster snapshot.
+//! nodes and the cluster.
 //!
 //! Pure: no I/O, no clock, no randomness, no `k8s_openapi` type. Everything here orders and
 //! iterates deterministically.
 
+pub mod cluster;
 pub mod ids;
 pub mod machine;
 pub mod node;
@@ -13,11 +14,11 @@ pub mod price;
 pub mod quantity;
 pub mod resources;
 pub mod selector;
-pub mod snapshot;
 pub mod storage;
 pub mod surroundings;
 pub mod topology;
 
+pub use cluster::Cluster;
 pub use ids::{
     ClusterId, DatacenterId, GroupKey, Hostname, InstanceId, NodeName, OfferingId, OperationId,
     PodKey, SizeId, Uid,
@@ -32,7 +33,6 @@ pub use resources::Resources;
 pub use selector::{
     Labels, NodeSelectorTerm, Operator, Requirement, Taint, TaintEffect, Toleration, label_value,
 };
-pub use snapshot::{ClusterSnapshot, NodeState};
 pub use storage::Storage;
 pub use surroundings::Surroundings;
 pub use topology::{

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use model::{
-    ClusterSnapshot, GroupKey, HourlyPrice, Labels, Node, NodeName, NodeShape, Offering, Operator,
-    Pod, PodKey, PodRole, PodState, Requirement, Resources, SchedulingClass, Uid,
+    Cluster, GroupKey, HourlyPrice, Labels, Node, NodeName, NodeShape, Offering, Operator, Pod,
+    PodKey, PodRole, PodState, Requirement, Resources, SchedulingClass, Uid,
 };
 use planner::{
     audit,
@@ -80,7 +80,7 @@ fn groups(count: usize) -> Vec<Group> {
 }
 
 /// Nodes with the room of their pods and a little more, the pods that run and those that wait.
-fn cluster(nodes: usize, pods: usize, pending: usize, workloads: i64) -> ClusterSnapshot {
+fn cluster(nodes: usize, pods: usize, pending: usize, workloads: i64) -> Cluster {
     let per_node = pods / nodes.max(1);
     let name = |index: usize| NodeName::new(format!("node-{index:05}"));
     let classes: Vec<Arc<SchedulingClass>> = (0..workloads)
@@ -106,30 +106,38 @@ fn cluster(nodes: usize, pods: usize, pending: usize, workloads: i64) -> Cluster
         created_at: None,
         defect: None,
     });
+    let pod = |prefix: &str, index: usize, class: &Arc<SchedulingClass>, state: PodState| {
+        Arc::new(Pod {
+            key: PodKey::new("default", format!("{prefix}-{index:06}")),
+            uid: Uid::new(format!("{index}")),
+            class: Arc::clone(class),
+            state,
+            role: PodRole::Ordinary,
+            terminating: None,
+            nominated: None,
+            created_at: None,
+        })
+    };
     let bound = (0..nodes * per_node).map(|index| {
-        (
-            name(index / per_node.max(1)),
-            Arc::clone(&classes[index % classes.len()]),
-        )
+        let state = PodState::Bound(name(index / per_node.max(1)));
+        pod("running", index, &classes[index % classes.len()], state)
     });
     let waiting_classes: Vec<Arc<SchedulingClass>> = (0..workloads)
         .map(|workload| class(workload * 3 + 700, Some(&format!("pool-{}", workload % 10))))
         .collect();
     let waiting = (0..pending)
         .map(|index| {
-            Arc::new(Pod {
-                key: PodKey::new("default", format!("pending-{index:06}")),
-                uid: Uid::new(format!("{index}")),
-                class: Arc::clone(&waiting_classes[index % waiting_classes.len()]),
-                state: PodState::Unschedulable(Timestamp::UNIX_EPOCH),
-                role: PodRole::Ordinary,
-                terminating: None,
-                nominated: None,
-                created_at: None,
-            })
+            let class = &waiting_classes[index % waiting_classes.len()];
+            let state = PodState::Unschedulable(Timestamp::UNIX_EPOCH);
+            pod("pending", index, class, state)
         })
         .collect();
-    ClusterSnapshot::new(rows, bound, waiting)
+    Cluster {
+        nodes: rows.map(|node| (node.name.clone(), node)).collect(),
+        bound: bound.collect(),
+        waiting,
+        ..Cluster::default()
+    }
 }
 
 fn main() {
@@ -138,11 +146,11 @@ fn main() {
     let (nodes, pods, pending, group_count) = (size(1000), size(30_000), size(1000), size(20));
     let workloads = i64::try_from(size(200)).unwrap();
     let begun = Instant::now();
-    let snapshot = cluster(nodes, pods, pending, workloads);
+    let cluster = cluster(nodes, pods, pending, workloads);
     let built = begun.elapsed();
     let input = Input {
         now: Timestamp::UNIX_EPOCH,
-        snapshot,
+        cluster,
         leaving: BTreeSet::new(),
         groups: groups(group_count),
         daemon_sets: (0..5).map(|workload| class(workload, None)).collect(),
@@ -169,7 +177,7 @@ fn main() {
             "workloads": workloads,
             "groups": group_count,
             "kinds": group_count * OFFERINGS as usize,
-            "snapshotMillis": built.as_secs_f64() * 1e3,
+            "clusterMillis": built.as_secs_f64() * 1e3,
             "planMillis": planned.as_secs_f64() * 1e3,
             "auditMillis": audited.as_secs_f64() * 1e3,
             "machines": chosen.machines(),

@@ -122,8 +122,8 @@ impl fmt::Display for Violation {
 pub fn scale_up(input: &Input, plan: &Plan) -> Vec<Violation> {
     let mut violations = Vec::new();
     let waiting: BTreeMap<&PodKey, &Pod> = input
-        .snapshot
-        .waiting()
+        .cluster
+        .waiting
         .iter()
         .map(|pod| (&pod.key, pod.as_ref()))
         .collect();

@@ -20,8 +20,8 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    ClusterSnapshot, GroupKey, HourlyPrice, Labels, NodeName, Offering, OfferingId, Pod, PodKey,
-    PodRole, PodState, Resources, SchedulingClass, Taint,
+    Cluster, GroupKey, HourlyPrice, Labels, NodeName, Offering, OfferingId, Pod, PodKey, PodRole,
+    PodState, Resources, SchedulingClass, Taint,
 };
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +125,7 @@ pub struct Input {
     /// The present instant.
     pub now: Timestamp,
     /// The nodes, what is on them, and the pods that wait.
-    pub snapshot: ClusterSnapshot,
+    pub cluster: Cluster,
     /// Nodes that are being removed: their room does not count.
     pub leaving: BTreeSet<NodeName>,
     /// The managed groups, by key.
@@ -225,7 +225,7 @@ pub fn plan(input: &Input) -> (Plan, Report) {
 /// The pods that count.
 fn triggers(input: &Input, report: &mut Report) -> Vec<Arc<Pod>> {
     let mut pending = Vec::new();
-    for pod in input.snapshot.waiting() {
+    for pod in &input.cluster.waiting {
         let PodState::Unschedulable(since) = &pod.state else {
             continue;
         };
@@ -234,8 +234,8 @@ fn triggers(input: &Input, report: &mut Report) -> Vec<Arc<Pod>> {
         }
         // A nominated pod waits for its victims, as long as there is the node they are on.
         if let Some(node) = &pod.nominated
-            && let Some(state) = input.snapshot.node(node)
-            && room::is_usable(input, &state.node)
+            && let Some(host) = input.cluster.nodes.get(node)
+            && room::is_usable(input, host)
         {
             let placement = Placement::Existing(node.clone());
             report.pods.insert(pod.key.clone(), placement);

@@ -6,9 +6,7 @@ use std::{
 };
 
 use api::{NodeGroup, VPSieNode};
-use model::{
-    ClusterSnapshot, Labels, NodeName, NodeShape, Pod, PodKey, PodState, SchedulingClass, Uid,
-};
+use model::{Cluster, Labels, NodeName, NodeShape, Pod, PodKey, PodState, SchedulingClass, Uid};
 
 use super::{
     Kind,
@@ -349,15 +347,15 @@ impl Index {
 
     // === Reading ===
 
-    pub(super) fn snapshot(&self) -> ClusterSnapshot {
-        ClusterSnapshot::new(
-            self.nodes.values().map(|entry| entry.row.node.clone()),
-            self.pods_on.iter().flat_map(|(node, pods)| {
-                pods.values()
-                    .map(|pod| (node.clone(), Arc::clone(&pod.class)))
-            }),
-            self.waiting.values().map(Arc::clone).collect(),
-        )
+    pub(super) fn cluster(&self) -> Cluster {
+        let nodes = self.nodes.values().map(|entry| entry.row.node.clone());
+        let bound = self.pods_on.values().flat_map(BTreeMap::values);
+        Cluster {
+            nodes: nodes.map(|node| (node.name.clone(), node)).collect(),
+            bound: bound.map(Arc::clone).collect(),
+            waiting: self.waiting.values().map(Arc::clone).collect(),
+            surroundings: Arc::default(),
+        }
     }
 
     pub(super) fn daemon_sets(&self) -> Vec<Arc<SchedulingClass>> {

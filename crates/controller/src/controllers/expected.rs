@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use api::labels;
-use model::{ClusterSnapshot, NodeName, NodeShape};
+use model::{Cluster, NodeName, NodeShape};
 use planner::lifecycle::Record;
 
 use super::vpsie_node::{is_marked, read_record};
@@ -17,7 +17,7 @@ use crate::{cluster_state::NodeRow, context::Context};
 /// The cluster to come.
 pub(super) struct Expected {
     /// Its nodes, and the pods that wait.
-    pub(super) snapshot: ClusterSnapshot,
+    pub(super) cluster: Cluster,
     /// Nodes that go for certain: their room does not count.
     pub(super) leaving: BTreeSet<NodeName>,
 }
@@ -43,13 +43,15 @@ impl Expected {
             };
             fate.extend(record.node);
         }
-        let mut snapshot = ctx.state.snapshot();
+        let mut cluster = ctx.state.cluster();
         for row in ctx.state.nodes() {
-            if let Some(shape) = settled(&row, returning.contains(&row.node.name)) {
-                snapshot.set_shape(&row.node.name, shape);
+            if let Some(shape) = settled(&row, returning.contains(&row.node.name))
+                && let Some(node) = cluster.nodes.get_mut(&row.node.name)
+            {
+                node.shape = shape;
             }
         }
-        Self { snapshot, leaving }
+        Self { cluster, leaving }
     }
 }
 

@@ -343,21 +343,20 @@ fn note_awaited(ctx: &Context, candidates: &mut [Candidate]) {
         .iter()
         .map(|candidate| (&candidate.node, rank(candidate)))
         .collect();
-    let Expected { snapshot, leaving } = Expected::of(ctx);
-    let hosts = snapshot
-        .nodes()
-        .filter(|state| state.node.ready && state.node.defect.is_none())
-        .filter(|state| !leaving.contains(&state.node.name))
-        .map(|state| Host {
-            node: &state.node,
-            requested: state.requested.clone(),
-            rank: ranks
-                .get(&state.node.name)
-                .copied()
-                .unwrap_or(Rank::Staying),
+    let Expected { cluster, leaving } = Expected::of(ctx);
+    let mut requested = cluster.requested();
+    let hosts = cluster
+        .nodes
+        .values()
+        .filter(|node| node.ready && node.defect.is_none())
+        .filter(|node| !leaving.contains(&node.name))
+        .map(|node| Host {
+            node,
+            requested: requested.remove(&node.name).unwrap_or_default(),
+            rank: ranks.get(&node.name).copied().unwrap_or(Rank::Staying),
         })
         .collect();
-    let awaited = awaited(hosts, snapshot.waiting());
+    let awaited = awaited(hosts, &cluster.waiting);
     for candidate in candidates {
         candidate.awaited_by = awaited.get(&candidate.node).cloned();
     }

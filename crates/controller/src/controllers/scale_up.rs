@@ -1,4 +1,4 @@
-//! The scale-up loop: snapshot → plan → audit → VPSieNodes.
+//! The scale-up loop: cluster → plan → audit → VPSieNodes.
 //!
 //! It runs when the set of unschedulable pods, the groups or the machines change, gathers what
 //! comes together, and carries out whole plans only. Carrying out means writing VPSieNodes; their
@@ -157,7 +157,7 @@ async fn once(
 /// Reports each pod that is left, once per reason.
 fn tell(ctx: &Context, input: &Input, report: &Report, told: &mut BTreeMap<model::PodKey, String>) {
     told.retain(|pod, _| report.pods.contains_key(pod));
-    for pod in input.snapshot.waiting() {
+    for pod in &input.cluster.waiting {
         let Some(Placement::Left(reason)) = report.pods.get(&pod.key) else {
             continue;
         };
@@ -334,10 +334,10 @@ fn suffix(group: &str, existing: &[String], salt: u32) -> String {
 #[must_use]
 pub fn input(ctx: &Context, groups: &[Group]) -> Input {
     let objects = ctx.state.vpsie_nodes();
-    let Expected { snapshot, leaving } = Expected::of(ctx);
+    let Expected { cluster, leaving } = Expected::of(ctx);
     Input {
         now: ctx.clock.now(),
-        snapshot,
+        cluster,
         leaving,
         groups: groups
             .iter()

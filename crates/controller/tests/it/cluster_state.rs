@@ -82,7 +82,7 @@ async fn every_kind_is_listed_in_small_pages_and_then_followed() {
     let new = serde_json::from_value(pod("new", None)).unwrap();
     api.create(&PostParams::default(), &new).await.unwrap();
     changes.changed().await.unwrap();
-    assert_eq!(world.state.snapshot().waiting().len(), 1);
+    assert_eq!(world.state.cluster().waiting.len(), 1);
 
     api.delete("new", &DeleteParams::default()).await.unwrap();
     changes.changed().await.unwrap();
@@ -240,16 +240,17 @@ async fn a_bad_quantity_spoils_only_its_own_row() {
     server.sim.insert(node("whole")).unwrap();
 
     let world = World::synced(server).await;
-    let snapshot = world.state.snapshot();
-    let defects: Vec<bool> = snapshot
-        .waiting()
+    let cluster = world.state.cluster();
+    let defects: Vec<bool> = cluster
+        .waiting
         .iter()
         .map(|pod| pod.class.defect.is_some())
         .collect();
     assert_eq!(defects, [true, false]);
-    let defects: Vec<(String, bool)> = snapshot
-        .nodes()
-        .map(|state| (state.node.name.to_string(), state.node.defect.is_some()))
+    let defects: Vec<(String, bool)> = cluster
+        .nodes
+        .values()
+        .map(|node| (node.name.to_string(), node.defect.is_some()))
         .collect();
     let expected = [("bare", true), ("small", true), ("whole", false)];
     assert_eq!(defects, expected.map(|(name, bad)| (name.to_owned(), bad)));

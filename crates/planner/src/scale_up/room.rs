@@ -41,10 +41,11 @@ impl Room {
             existing: Vec::new(),
             coming: Vec::new(),
         };
-        room.add_existing(input);
+        let requested = input.cluster.requested();
+        room.add_existing(input, &requested);
         for (index, group) in input.groups.iter().enumerate() {
             for machine in group.in_flight.iter().filter(|_| !group.deleting) {
-                room.add_in_flight(input, index, machine);
+                room.add_in_flight(input, index, machine, &requested);
             }
         }
         room.keep_for_nominated(input);
@@ -53,24 +54,29 @@ impl Room {
 
     /// Nodes that are there. A joined node of a machine that does not serve yet is planned with
     /// as its template: its taints and readiness are about to change.
-    fn add_existing(&mut self, input: &Input) {
+    fn add_existing(&mut self, input: &Input, requested: &BTreeMap<&NodeName, Resources>) {
         let joining: Vec<&NodeName> = input
             .groups
             .iter()
             .flat_map(|group| group.in_flight.iter().filter_map(|m| m.node.as_ref()))
             .collect();
-        for state in input.snapshot.nodes() {
-            let node = &state.node;
+        for node in input.cluster.nodes.values() {
             if is_usable(input, node) && !joining.contains(&&node.name) {
                 self.existing.push(Bin {
                     node: node.clone(),
-                    requested: state.requested.clone(),
+                    requested: requested.get(&node.name).cloned().unwrap_or_default(),
                 });
             }
         }
     }
 
-    fn add_in_flight(&mut self, input: &Input, index: usize, machine: &InFlight) {
+    fn add_in_flight(
+        &mut self,
+        input: &Input,
+        index: usize,
+        machine: &InFlight,
+        bound: &BTreeMap<&NodeName, Resources>,
+    ) {
         let group = &input.groups[index];
         let Some(choice) = shape_of(input, group, machine) else {
             return;
@@ -82,8 +88,8 @@ impl Room {
         let node = template(group, choice, &input.limits.reserve, name);
         let mut requested = daemon_sets(input, &node);
         // Pods may be bound to it before it counts as serving; DaemonSets' are among them.
-        if let Some(state) = machine.node.as_ref().and_then(|n| input.snapshot.node(n)) {
-            requested.raise_to(&state.requested);
+        if let Some(bound) = machine.node.as_ref().and_then(|n| bound.get(n)) {
+            requested.raise_to(bound);
         }
         let kind = Kind {
             group: index,
@@ -123,7 +129,7 @@ impl Room {
     /// What the scheduler makes room for is taken, as it is for the scheduler itself.
     fn keep_for_nominated(&mut self, input: &Input) {
         let mut nominated: BTreeMap<&NodeName, Resources> = BTreeMap::new();
-        for pod in input.snapshot.waiting() {
+        for pod in &input.cluster.waiting {
             if let Some(node) = &pod.nominated
                 && pod.terminating.is_none()
                 && matches!(pod.state, PodState::Unschedulable(_) | PodState::Waiting)

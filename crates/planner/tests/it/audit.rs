@@ -154,8 +154,8 @@ fn every_rule_that_a_plan_breaks_is_named() {
 fn a_pod_that_stopped_waiting_buys_nothing() {
     let found = violations(|input, _| {
         let waiting: Vec<_> = input
-            .snapshot
-            .waiting()
+            .cluster
+            .waiting
             .iter()
             .map(|pod| {
                 let mut pod = model::Pod::clone(pod);
@@ -163,7 +163,7 @@ fn a_pod_that_stopped_waiting_buys_nothing() {
                 Arc::new(pod)
             })
             .collect();
-        input.snapshot = model::ClusterSnapshot::new([], [], waiting);
+        input.cluster.waiting = waiting;
     });
     assert_eq!(found.len(), 6);
     assert!(found.iter().all(|v| matches!(v, Violation::NotPending(_))));
@@ -333,7 +333,7 @@ proptest! {
         let violations = audit::scale_up(&input, &plan);
         prop_assert!(violations.is_empty(), "{:?}", violations);
         // Every pod that counts is accounted for, and every bound holds.
-        prop_assert_eq!(report.pods.len(), input.snapshot.waiting().len());
+        prop_assert_eq!(report.pods.len(), input.cluster.waiting.len());
         prop_assert!(report.volume_bound <= plan.machines());
         let priced: Option<Vec<_>> = plan.create.iter()
             .filter(|create| create.cause == Cause::PendingPods)

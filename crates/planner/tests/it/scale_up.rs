@@ -2,9 +2,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use model::{
-    ClusterSnapshot, GroupKey, HourlyPrice, Labels, Node, NodeName, NodeShape, Offering, Operator,
-    Pod, PodKey, PodRole, PodState, Requirement, Resources, SchedulingClass, Taint, TaintEffect,
-    Uid, UnevaluatedRule,
+    Cluster, GroupKey, HourlyPrice, Labels, Node, NodeName, NodeShape, Offering, Operator, Pod,
+    PodKey, PodRole, PodState, Requirement, Resources, SchedulingClass, Taint, TaintEffect, Uid,
+    UnevaluatedRule,
 };
 use planner::{
     audit,
@@ -103,12 +103,19 @@ pub(crate) fn pods(prefix: &str, count: usize, class: &SchedulingClass) -> Vec<A
 pub(crate) fn input(groups: Vec<Group>, waiting: Vec<Arc<Pod>>) -> Input {
     Input {
         now: NOW,
-        snapshot: ClusterSnapshot::new([], [], waiting),
+        cluster: Cluster {
+            waiting,
+            ..Cluster::default()
+        },
         leaving: BTreeSet::new(),
         groups,
         daemon_sets: vec![],
         limits: Limits::default(),
     }
+}
+
+fn add_node(input: &mut Input, node: Node) {
+    input.cluster.nodes.insert(node.name.clone(), node);
 }
 
 fn machines(input: &Input) -> u32 {
@@ -184,22 +191,25 @@ fn room_that_is_there_and_machines_on_their_way_are_used_first() {
         node: None,
     }];
     let mut input = input(vec![g], pods("p", 8, &class(500, 256)));
-    input.snapshot.add_node(Node {
-        name: NodeName::new("n1"),
-        uid: None,
-        shape: Arc::new(NodeShape {
-            allocatable: Resources {
-                cpu_milli: 1000,
-                memory: 4 << 30,
-                pods: 110,
-                ..Resources::default()
-            },
-            ..NodeShape::default()
-        }),
-        ready: true,
-        created_at: None,
-        defect: None,
-    });
+    add_node(
+        &mut input,
+        Node {
+            name: NodeName::new("n1"),
+            uid: None,
+            shape: Arc::new(NodeShape {
+                allocatable: Resources {
+                    cpu_milli: 1000,
+                    memory: 4 << 30,
+                    pods: 110,
+                    ..Resources::default()
+                },
+                ..NodeShape::default()
+            }),
+            ready: true,
+            created_at: None,
+            defect: None,
+        },
+    );
     // 2 fit n1, 4 the machine on its way, 2 are left for one new machine.
     let (plan, report) = plan(&input);
     assert_eq!(plan.machines(), 1);
@@ -442,7 +452,7 @@ fn a_nominated_pod_waits_for_its_victims_and_its_room_is_not_given_away() {
     });
     waiting.extend(pods("b", 1, &class(1000, 256)));
     let mut input = input(small(), waiting);
-    input.snapshot.add_node(node("n1", 1500));
+    add_node(&mut input, node("n1", 1500));
     let (plan, report) = plan(&input);
     assert_eq!(plan.machines(), 1, "for the other one");
     assert_eq!(
@@ -473,13 +483,13 @@ fn nothing_is_placed_on_nodes_that_cannot_be_relied_on() {
         assert_eq!(
             {
                 let mut sound = input.clone();
-                sound.snapshot.add_node(spoiled.clone());
+                add_node(&mut sound, spoiled.clone());
                 machines(&sound)
             },
             0
         );
         spoil(&mut spoiled);
-        input.snapshot.add_node(spoiled);
+        add_node(&mut input, spoiled);
         assert_eq!(machines(&input), 1);
     }
 }
@@ -495,11 +505,12 @@ fn a_machine_that_joined_but_does_not_serve_yet_counts_what_is_bound_to_it() {
         node: Some(NodeName::new("n1")),
     }];
     let mut input = input(vec![g], pods("p", 2, &class(1000, 256)));
-    input.snapshot.add_node(node("n1", 2000));
+    add_node(&mut input, node("n1", 2000));
     assert_eq!(machines(&input), 0, "two fit the machine on its way");
-    input
-        .snapshot
-        .place(&NodeName::new("n1"), &Arc::new(class(1000, 256)));
+    let bound = changed(pods("b", 1, &class(1000, 256)), |pod| {
+        pod.state = PodState::Bound(NodeName::new("n1"));
+    });
+    input.cluster.bound.extend(bound);
     assert_eq!(machines(&input), 1, "one pod was bound to it already");
 }
 

@@ -2,12 +2,30 @@
 
 use std::sync::Arc;
 
-use model::{Node, Surroundings};
+use model::{Cluster, Node, Surroundings};
 
 use super::{PlacedPods, Snapshot};
 use crate::{topology::matchers::Matchers, volumes::FreeVolumes};
 
 impl Snapshot {
+    /// The snapshot of a cluster: its nodes, by name, and what is bound to them. The classes of the
+    /// pods that wait are compiled, too.
+    #[must_use]
+    pub fn of(cluster: &Cluster) -> Self {
+        let mut snapshot = Self::empty(Arc::clone(&cluster.surroundings));
+        for node in cluster.nodes.values() {
+            snapshot.add_node(node.clone());
+        }
+        snapshot.classes(cluster.waiting.iter().map(|pod| &pod.class));
+        let ids = snapshot.classes(cluster.bound.iter().map(|pod| &pod.class));
+        for (pod, class) in cluster.bound.iter().zip(ids) {
+            if let Some(node) = pod.node().and_then(|name| snapshot.node(name)) {
+                snapshot.place(node, class, pod.terminating.is_some());
+            }
+        }
+        snapshot
+    }
+
     /// A snapshot of these nodes (one of a name that came before takes its place) with the pods on
     /// them.
     ///
