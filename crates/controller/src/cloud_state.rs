@@ -412,7 +412,10 @@ impl Inner {
         } else {
             CATALOGUE_PERIOD
         };
-        Some(self.catalogue_read_at.map_or(Duration::ZERO, |at| at + period))
+        Some(
+            self.catalogue_read_at
+                .map_or(Duration::ZERO, |at| at + period),
+        )
     }
 }
 

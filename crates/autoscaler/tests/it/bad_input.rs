@@ -1,7 +1,7 @@
 //! Input that is wrong: each is named in a condition or an Event, everything else goes on, and
 //! nothing is deleted because of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
@@ -122,6 +122,33 @@ fn a_missing_or_malformed_secret_is_told_and_the_mended_one_is_picked_up() {
         plant_good_secret(&harness);
         harness.deployment("web", 3, "800m", None).await;
         harness.wait(20, "all pods run", all_running(3)).await;
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_secret_that_comes_late_is_used_at_once_and_no_pod_was_told_that_nothing_is_sold() {
+    virtually(|| async {
+        let config = WorldConfig {
+            secret: Some(BTreeMap::new()),
+            ..WorldConfig::default()
+        };
+        let harness = Harness::with(203, config, &[]).await;
+        harness.group("general", 0, 3, json!({})).await;
+        let replica = harness.start();
+        harness.deployment("web", 1, "800m", None).await;
+        harness.minutes(10).await;
+        assert!(replica.leads());
+        plant_good_secret(&harness);
+        // It is looked for every few seconds, and nothing else is waited for.
+        let limit = Duration::from_secs(10);
+        let bought = harness
+            .world
+            .wait_until(limit, |view| !view.vpsie_nodes.is_empty());
+        assert!(bought.await, "{}", harness.picture());
+        harness.wait(10, "the pod runs", all_running(1)).await;
+        let told = told("NotTriggerScaleUp", &[]);
+        assert!(!harness.world.look(told), "{}", harness.picture());
         replica.stop().await;
     });
 }
