@@ -179,7 +179,10 @@ fn report(
         Phase::Provisioning => ctx.events.normal(
             about(),
             "NodeProvisioning",
-            format!("a {} machine is asked for", object.spec.instance_type),
+            format!(
+                "a machine of the offering {} is asked for",
+                object.spec.instance_type
+            ),
         ),
         Phase::Provisioned => {
             ctx.events
