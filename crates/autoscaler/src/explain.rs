@@ -8,24 +8,24 @@ mod advice;
 mod answer;
 mod ask;
 mod cluster;
-mod live;
-mod offerings;
 mod words;
 
 use std::{
     error::Error as _,
-    fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read as _, Write},
     process::ExitCode,
 };
 
 use clap::{Parser, ValueEnum};
-use intake::dump::{Dump, DumpError, MOST_BYTES};
+use intake::dump::{Dump, MOST_BYTES};
 use serde::Serialize;
 
+use crate::offline::{
+    Catalogue,
+    sources::{self, SourceError, in_one_line},
+};
 use ask::{Question, Unanswerable};
 use cluster::Cluster;
-use offerings::{Catalogue, OfferingsError};
 
 /// What can be explained.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,37 +86,9 @@ enum ExplainError {
     /// Flags that exclude each other.
     #[error("{0}")]
     Usage(&'static str),
-    /// A file cannot be opened.
-    #[error("{name} cannot be opened")]
-    Open {
-        name: String,
-        #[source]
-        source: io::Error,
-    },
-    /// A file cannot be read on.
-    #[error("{name} cannot be read")]
-    Read {
-        name: String,
-        #[source]
-        source: io::Error,
-    },
-    /// A dump cannot be taken apart.
-    #[error("{name}")]
-    Dump {
-        name: String,
-        #[source]
-        source: DumpError,
-    },
-    /// The offerings cannot be read.
-    #[error("--offerings {name}")]
-    Offerings {
-        name: String,
-        #[source]
-        source: OfferingsError,
-    },
-    /// The cluster cannot be read.
-    #[error("the cluster cannot be read: {0}")]
-    Live(String),
+    /// What it is to be answered from.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The dump has no answer to what is asked.
     #[error("{name}")]
     Unanswerable {
@@ -128,9 +100,6 @@ enum ExplainError {
     #[error("the answer cannot be written")]
     Write(#[source] io::Error),
 }
-
-/// Notes on one dump beyond these are counted.
-const MOST_NOTES: usize = 20;
 
 /// What a line of `--jsonl` is answered that cannot be used.
 #[derive(Serialize)]
@@ -160,18 +129,6 @@ pub(crate) fn main(args: &ExplainArgs) -> ExitCode {
     }
 }
 
-/// An error with what is behind it.
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line.replace(['\n', '\r'], " ")
-}
-
 /// Whether everything that was asked got an answer.
 fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<bool, ExplainError> {
     if args.jsonl && args.output == Some(Output::Text) {
@@ -184,30 +141,22 @@ fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<bool, ExplainError> {
             "standard input is either the dump or the offerings",
         ));
     }
-    let catalogue = args.offerings.as_deref().map(catalogue).transpose()?;
+    let offerings = args.offerings.as_deref();
+    let catalogue = offerings.map(sources::catalogue).transpose()?;
     let question = Question::new(args.pod.as_deref());
     if args.jsonl {
         let name = args.from_file.as_deref().unwrap_or("-");
         return answer_lines(
             &question,
             catalogue.as_ref(),
-            BufReader::new(open(name)?),
+            BufReader::new(sources::open(name)?),
             out,
         );
     }
-    let (name, dump) = if let Some(path) = &args.from_file {
-        (called(path), Dump::read(open(path)?))
-    } else {
-        let text =
-            live::read(&args.kubeconfig, &mut |line| note(&line)).map_err(ExplainError::Live)?;
-        ("the cluster".to_owned(), Dump::from_slice(&text))
-    };
-    let dump = dump.map_err(|source| ExplainError::Dump {
-        name: name.clone(),
-        source,
-    })?;
+    let (name, dump) = sources::dump(args.from_file.as_deref(), &args.kubeconfig)?;
     let asked = question.select(&dump);
-    note_problems(&name, &dump, asked.as_ref().err());
+    let said = asked.as_ref().err().and_then(Unanswerable::problem);
+    sources::note_problems(&name, &dump, said);
     let asked = asked.map_err(|source| ExplainError::Unanswerable { name, source })?;
     let mut cluster = Cluster::new(dump, &asked, catalogue.as_ref());
     match args.output {
@@ -230,7 +179,7 @@ fn answer_lines(
     for number in 1_u64.. {
         line.clear();
         let read = lines.by_ref().take(MOST_BYTES).read_until(b'\n', &mut line);
-        let length = read.map_err(|source| ExplainError::Read {
+        let length = read.map_err(|source| SourceError::Read {
             name: format!("line {number}"),
             source,
         })?;
@@ -270,12 +219,13 @@ fn answer_line(
     out: &mut impl Write,
 ) -> Result<bool, ExplainError> {
     let name = || format!("line {number}");
-    let dump = Dump::from_slice(line).map_err(|source| ExplainError::Dump {
+    let dump = Dump::from_slice(line).map_err(|source| SourceError::Dump {
         name: name(),
         source,
     })?;
     let asked = question.select(&dump);
-    note_problems(&name(), &dump, asked.as_ref().err());
+    let said = asked.as_ref().err().and_then(Unanswerable::problem);
+    sources::note_problems(&name(), &dump, said);
     let asked = asked.map_err(|source| ExplainError::Unanswerable {
         name: name(),
         source,
@@ -283,60 +233,4 @@ fn answer_line(
     let mut cluster = Cluster::new(dump, &asked, catalogue);
     answer::write(&mut cluster, &asked, out).map_err(ExplainError::Write)?;
     Ok(ask::any_judged(&asked))
-}
-
-fn catalogue(name: &str) -> Result<Catalogue, ExplainError> {
-    let mut text = String::new();
-    open(name)?
-        .read_to_string(&mut text)
-        .map_err(|source| ExplainError::Read {
-            name: called(name),
-            source,
-        })?;
-    Catalogue::read(&text).map_err(|source| ExplainError::Offerings {
-        name: called(name),
-        source,
-    })
-}
-
-fn called(path: &str) -> String {
-    if path == "-" {
-        "standard input".to_owned()
-    } else {
-        path.to_owned()
-    }
-}
-
-fn open(path: &str) -> Result<Box<dyn Read>, ExplainError> {
-    if path == "-" {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    let opened = File::open(path).map_err(|source| ExplainError::Open {
-        name: called(path),
-        source,
-    })?;
-    Ok(Box::new(opened))
-}
-
-/// Says on standard error what was left out or could not be understood; `said` is said otherwise.
-fn note_problems(name: &str, dump: &Dump, said: Option<&Unanswerable>) {
-    let said = said.and_then(Unanswerable::problem);
-    let mut notes = dump
-        .problems
-        .iter()
-        .filter(|problem| Some(*problem) != said);
-    for problem in notes.by_ref().take(MOST_NOTES) {
-        note(&format!("{name}: {problem}"));
-    }
-    let more = notes.count() + dump.further_problems;
-    if more > 0 {
-        note(&format!("{name}: and {more} more such objects"));
-    }
-    for (kind, count) in &dump.ignored {
-        note(&format!("{name}: {count} of kind {kind} are not looked at"));
-    }
-}
-
-fn note(line: &str) {
-    eprintln!("note: {}", line.replace(['\n', '\r'], " "));
 }

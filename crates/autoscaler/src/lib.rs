@@ -7,6 +7,7 @@ mod credentials;
 pub mod demo;
 mod explain;
 mod logs;
+pub mod offline;
 mod term;
 mod wire;
 

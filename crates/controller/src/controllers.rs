@@ -1,6 +1,6 @@
 //! The control loops. Each observes, calls the planner, and carries out what it says.
 
-mod expected;
+pub mod expected;
 pub mod groups;
 pub mod machines;
 pub mod node_group;

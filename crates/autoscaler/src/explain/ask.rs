@@ -2,8 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use intake::dump::{Dump, Fault, Problem};
+use intake::dump::{Dump, Problem};
 use model::{NodeName, Pod, PodKey};
+
+use crate::offline::sources;
 
 /// Pending pods that are named where another is asked for.
 const A_FEW: usize = 5;
@@ -84,24 +86,11 @@ impl<'a> Question<'a> {
 
     /// The pods that are asked about, by namespace and name.
     pub(super) fn select(&self, dump: &Dump) -> Result<Vec<Arc<Pod>>, Unanswerable> {
-        let lost = |fault: &Fault| {
-            matches!(
-                fault,
-                Fault::Undecodable { .. } | Fault::NoKind | Fault::NoName
-            )
-        };
         match *self {
-            Self::AllPending => {
-                let nowhere = dump.nodes.is_empty() && dump.node_groups.is_empty();
-                let unreadable = dump.problems.iter().find(|problem| {
-                    let may_be_pod = matches!(problem.kind.as_str(), "" | "Pod");
-                    lost(&problem.fault) && (nowhere || may_be_pod && dump.waiting.is_empty())
-                });
-                match unreadable {
-                    Some(problem) => Err(Unanswerable::Unreadable(Box::new(problem.clone()))),
-                    None => Ok(dump.waiting.clone()),
-                }
-            }
+            Self::AllPending => match sources::lost(dump) {
+                Some(problem) => Err(Unanswerable::Unreadable(Box::new(problem.clone()))),
+                None => Ok(dump.waiting.clone()),
+            },
             Self::Pod { namespace, name } => {
                 let is_it = |key: &PodKey| &*key.namespace == namespace && &*key.name == name;
                 if let Some(pod) = dump.waiting.iter().find(|pod| is_it(&pod.key)) {

@@ -3,10 +3,10 @@
 //! A machine that a group could get is judged inside the same snapshot, added for as long as it
 //! takes: so that spread and affinity see it beside the nodes that are there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use api::{NodeGroup, VPSieNode};
-use controller::controllers::groups::{self, Defaults, Problem};
+use api::NodeGroup;
+use controller::controllers::groups::Problem;
 use intake::dump::Dump;
 use model::{HourlyPrice, Node, NodeName, Pod, SchedulingClass};
 use planner::{
@@ -15,7 +15,7 @@ use planner::{
 };
 use scheduling::{ClassId, Failure, NodeId, Snapshot};
 
-use super::offerings::Catalogue;
+use crate::offline::{self, Catalogue, ReadGroup};
 
 /// One reason against a node or a machine to come.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -187,57 +187,32 @@ fn on_new(
 
 /// What the groups of a dump could get.
 fn offers(dump: &Dump, catalogue: Option<&Catalogue>) -> Vec<Offer> {
-    let machines: Vec<Arc<VPSieNode>> = dump.vpsie_nodes.iter().cloned().map(Arc::new).collect();
-    let nodes: BTreeMap<&NodeName, &Node> =
-        dump.nodes.iter().map(|node| (&node.name, node)).collect();
-    let mut offers = Vec::new();
-    for object in &dump.node_groups {
-        match catalogue {
-            Some(catalogue) => of_group(object, catalogue, &machines, &nodes, &mut offers),
-            None => offers.extend(unknown(object)),
-        }
+    if catalogue.is_none() {
+        return dump.node_groups.iter().flat_map(unknown).collect();
     }
-    offers
+    let groups = offline::groups(dump, catalogue);
+    groups.iter().flat_map(of_group).collect()
 }
 
-fn of_group(
-    object: &NodeGroup,
-    catalogue: &Catalogue,
-    machines: &[Arc<VPSieNode>],
-    nodes: &BTreeMap<&NodeName, &Node>,
-    offers: &mut Vec<Offer>,
-) {
-    let sold = catalogue.sold_in(&object.spec.datacenter_id);
-    let mut group = groups::read(Arc::new(object.clone()), Ok(&sold), &Defaults::default());
-    // The Secret or a flag may name the VPSie cluster, and neither is in a dump.
-    group
-        .problems
-        .retain(|problem| !matches!(problem, Problem::NoCluster));
-    let input = groups::input(
-        &group,
-        machines,
-        |name| nodes.get(name).map(|node| Node::clone(node)),
-        |_| None,
-    );
-    let barred = barred(object, &input);
+fn of_group(group: &ReadGroup) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    let input = &group.input;
+    let barred = barred(&group.object, input);
     for choice in &input.choices {
-        let mut choice = choice.clone();
-        let shown = choice.learned.take();
-        choice.learned = catalogue.learned(&choice.offering, shown);
         // No node and no label's value can be called so: nobody can ask for it by name.
-        let name = format!("new/{}/{}", group.key, choice.offering.id);
+        let name = format!("new/{}/{}", input.key, choice.offering.id);
         offers.push(Offer {
-            group: group.key.to_string(),
+            group: input.key.to_string(),
             offering: choice.offering.id.to_string(),
             price: choice.offering.price,
-            template: Some(template(&input, &choice, &Reserve::default(), &name)),
+            template: Some(template(input, choice, &Reserve::default(), &name)),
             barred: barred.clone(),
         });
     }
     for problem in &group.problems {
         if let Problem::OfferingUnknown { offering, .. } = problem {
             offers.push(Offer {
-                group: group.key.to_string(),
+                group: input.key.to_string(),
                 offering: offering.clone(),
                 price: None,
                 template: None,
@@ -248,6 +223,7 @@ fn of_group(
             });
         }
     }
+    offers
 }
 
 /// What keeps a group from getting any machine. Back-offs are the controller's own and in no dump.

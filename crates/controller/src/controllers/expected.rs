@@ -3,31 +3,46 @@
 //!
 //! A Ready node sheds Kubernetes' own taints of one that was not; and a removal that can be taken
 //! back is taken back when a pod wants the node, cordon and all. Scale-up counts such room, and
-//! scale-down keeps what is counted on.
+//! scale-down keeps what is counted on. From objects alone, so that a dump is read as the live
+//! cluster is.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::labels;
-use model::{Cluster, NodeName, NodeShape};
+use api::{VPSieNode, labels};
+use model::{Cluster, Node, NodeName, NodeShape};
 use planner::lifecycle::Record;
 
 use super::vpsie_node::{is_marked, read_record};
-use crate::{cluster_state::NodeRow, context::Context};
+use crate::context::Context;
 
 /// The cluster to come.
-pub(super) struct Expected {
+#[derive(Clone, Debug)]
+pub struct Expected {
     /// Its nodes, and the pods that wait.
-    pub(super) cluster: Cluster,
+    pub cluster: Cluster,
     /// Nodes that go for certain: their room does not count.
-    pub(super) leaving: BTreeSet<NodeName>,
+    pub leaving: BTreeSet<NodeName>,
 }
 
 impl Expected {
     pub(super) fn of(ctx: &Context) -> Self {
+        let is_ours =
+            |node: &Node| (ctx.state.node(&node.name)).is_some_and(|row| is_marked(row.as_ref()));
+        Self::new(ctx.state.cluster(), &ctx.state.vpsie_nodes(), is_ours)
+    }
+
+    /// What becomes of `cluster`, whose machines are `machines`; `is_ours` says whether the
+    /// product cordoned a node.
+    #[must_use]
+    pub fn new(
+        mut cluster: Cluster,
+        machines: &[Arc<VPSieNode>],
+        is_ours: impl Fn(&Node) -> bool,
+    ) -> Self {
         let mut leaving = BTreeSet::new();
         let mut returning = BTreeSet::new();
-        for object in ctx.state.vpsie_nodes() {
-            let record = read_record(&object);
+        for object in machines {
+            let record = read_record(object);
             let fate = match &record {
                 Record {
                     deletion_requested: false,
@@ -43,11 +58,9 @@ impl Expected {
             };
             fate.extend(record.node);
         }
-        let mut cluster = ctx.state.cluster();
-        for row in ctx.state.nodes() {
-            if let Some(shape) = settled(&row, returning.contains(&row.node.name))
-                && let Some(node) = cluster.nodes.get_mut(&row.node.name)
-            {
+        for node in cluster.nodes.values_mut() {
+            let uncordoned = returning.contains(&node.name) && is_ours(node);
+            if let Some(shape) = settled(node, uncordoned) {
                 node.shape = shape;
             }
         }
@@ -56,13 +69,12 @@ impl Expected {
 }
 
 /// The shape to come, where it is another than that of today.
-fn settled(row: &NodeRow, returning: bool) -> Option<Arc<NodeShape>> {
-    let serving_soon = row.is_about_to_serve();
-    let uncordoned = returning && is_marked(row);
+fn settled(node: &Node, uncordoned: bool) -> Option<Arc<NodeShape>> {
+    let serving_soon = is_about_to_serve(node);
     if !serving_soon && !uncordoned {
         return None;
     }
-    let mut shape = NodeShape::clone(&row.node.shape);
+    let mut shape = NodeShape::clone(&node.shape);
     shape.taints.retain(|taint| match &*taint.key {
         labels::NOT_READY_TAINT | labels::UNREACHABLE_TAINT => !serving_soon,
         labels::REMOVING_TAINT | labels::UNSCHEDULABLE_TAINT => !uncordoned,
@@ -70,4 +82,13 @@ fn settled(row: &NodeRow, returning: bool) -> Option<Arc<NodeShape>> {
     });
     shape.unschedulable &= !uncordoned;
     Some(Arc::new(shape))
+}
+
+/// The kubelet reports a Ready node, and the controller that takes the taint of one that was not
+/// away has not heard of it yet: after an outage of the API server that takes a minute. Another
+/// machine would have to wait for the same.
+fn is_about_to_serve(node: &Node) -> bool {
+    let own = [labels::NOT_READY_TAINT, labels::UNREACHABLE_TAINT];
+    let mut taints = node.shape.taints.iter();
+    node.ready && taints.any(|taint| own.contains(&&*taint.key))
 }

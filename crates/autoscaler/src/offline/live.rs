@@ -31,7 +31,7 @@ const PAGE: u32 = 500;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Lists the cluster of a kubeconfig: the lists of all kinds, one after the other.
-pub(super) fn read(kubeconfig: &str, note: &mut dyn FnMut(String)) -> Result<Vec<u8>, String> {
+pub(crate) fn read(kubeconfig: &str, note: &mut dyn FnMut(String)) -> Result<Vec<u8>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

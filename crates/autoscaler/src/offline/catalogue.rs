@@ -8,16 +8,20 @@ use serde::Deserialize;
 
 /// Why a list of offerings cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OfferingsError {
+pub enum OfferingsError {
     /// It is not of this form.
     #[error("it is no list of offerings: {0}")]
     Form(String),
     /// An amount cannot be read.
     #[error("offering {id}: {field}.{resource}: {what}")]
     Amount {
+        /// The offering.
         id: String,
+        /// `capacity` or `allocatable`.
         field: &'static str,
+        /// The resource.
         resource: String,
+        /// What is wrong.
         what: String,
     },
     /// An offering is given twice.
@@ -59,6 +63,7 @@ impl Scalar {
 }
 
 /// An offering, and what its nodes offer to pods.
+#[derive(Clone, Debug)]
 struct Sold {
     offering: Offering,
     datacenters: Vec<String>,
@@ -68,11 +73,12 @@ struct Sold {
 }
 
 /// What can be bought.
-pub(super) struct Catalogue(Vec<Sold>);
+#[derive(Clone, Debug)]
+pub struct Catalogue(Vec<Sold>);
 
 impl Catalogue {
-    /// Reads JSON or YAML.
-    pub(super) fn read(text: &str) -> Result<Self, OfferingsError> {
+    /// Reads JSON or YAML, in the form that docs/explain.md describes.
+    pub fn read(text: &str) -> Result<Self, OfferingsError> {
         let form = |error: String| {
             OfferingsError::Form(error.lines().next().unwrap_or_default().to_owned())
         };

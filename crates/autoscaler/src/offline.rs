@@ -1,0 +1,83 @@
+//! A cluster from a dump as the loop that buys sees the live one: what the planner is given, and
+//! what each group means.
+//!
+//! `explain` and `simulate` answer from it, and so can any program that has a dump at hand. What no
+//! dump tells is left out: back-offs after failed purchases, and the flags of `run`.
+
+mod catalogue;
+mod groups;
+pub(crate) mod live;
+pub(crate) mod sources;
+
+use std::sync::Arc;
+
+use api::{VPSieNode, labels};
+use controller::controllers::expected::Expected;
+use intake::dump::Dump;
+use jiff::Timestamp;
+use model::{Cluster, Node, Pod, PodState};
+use planner::scale_up::{Input, Limits};
+
+pub use catalogue::{Catalogue, OfferingsError};
+pub use groups::{ReadGroup, groups};
+
+/// What the planner is given: the managed groups of every namespace, machines in flight, the pods
+/// of DaemonSets, nodes as they will be once what ends by itself has ended.
+///
+/// Without a catalogue no group can grow. Pods that the scheduler has not judged yet count as
+/// unschedulable; the time is that of the last pod that became so.
+#[must_use]
+pub fn input(dump: Dump, catalogue: Option<&Catalogue>) -> Input {
+    let groups = groups(&dump, catalogue)
+        .into_iter()
+        .filter(|group| group.object.is_managed())
+        .map(|group| group.input)
+        .collect();
+    let machines: Vec<Arc<VPSieNode>> = dump.vpsie_nodes.into_iter().map(Arc::new).collect();
+    let now = now(&dump.waiting);
+    let nodes = dump.nodes.into_iter();
+    let cluster = Cluster {
+        nodes: nodes.map(|node| (node.name.clone(), node)).collect(),
+        bound: dump.bound,
+        waiting: dump.waiting.into_iter().map(judged).collect(),
+        surroundings: Arc::new(dump.surroundings),
+    };
+    let Expected { cluster, leaving } = Expected::new(cluster, &machines, is_marked);
+    Input {
+        now,
+        cluster,
+        leaving,
+        groups,
+        daemon_sets: dump.daemon_sets.into_values().collect(),
+        limits: Limits::default(),
+    }
+}
+
+/// An instant at which every pod that waits counts.
+fn now(waiting: &[Arc<Pod>]) -> Timestamp {
+    let since = waiting.iter().filter_map(|pod| match pod.state {
+        PodState::Unschedulable(since) => Some(since),
+        PodState::Waiting | PodState::Gated | PodState::Bound(_) => None,
+    });
+    since.max().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A pod the scheduler has not looked at yet, as if it had and found no place.
+fn judged(pod: Arc<Pod>) -> Arc<Pod> {
+    if pod.state != PodState::Waiting {
+        return pod;
+    }
+    Arc::new(Pod {
+        state: PodState::Unschedulable(pod.created_at.unwrap_or(Timestamp::UNIX_EPOCH)),
+        ..Pod::clone(&pod)
+    })
+}
+
+/// The product cordoned it: a dump has no annotations of nodes, but the taint beside them.
+fn is_marked(node: &Node) -> bool {
+    let mut taints = node.shape.taints.iter();
+    taints.any(|taint| &*taint.key == labels::REMOVING_TAINT)
+}
+
+#[cfg(test)]
+mod tests;
