@@ -28,15 +28,27 @@ fn selects(term: &PodTerm, class: &SchedulingClass, namespace: &Labels) -> bool 
 
 /// Whether a term of a pod that is there is about pods of `class`.
 fn is_about(world: &World, term: &PodTerm, class: &SchedulingClass) -> bool {
-    let namespaces = &world.surroundings.namespaces;
-    let labels = namespaces.get(&class.namespace).cloned();
-    selects(term, class, &labels.unwrap_or_default())
+    let unknown = Labels::new();
+    let labels = world.surroundings.namespaces.get(&class.namespace);
+    selects(term, class, labels.unwrap_or(&unknown))
 }
 
 /// Whether a term of the pod that is to come is. The scheduler asks it of a namespace without labels,
 /// too (`mergeAffinityTermNamespacesIfNotEmpty` works on a copy): what selects that selects every one.
 fn is_about_to_come(world: &World, term: &PodTerm, class: &SchedulingClass) -> bool {
     is_about(world, term, class) || selects(term, class, &Labels::new())
+}
+
+/// The nodes where pods are whose class is one of `these`; each class is asked once.
+fn nodes_with(
+    world: &World,
+    these: impl Fn(&SchedulingClass) -> bool,
+) -> impl Iterator<Item = &Node> {
+    let classes = world.classes.iter().enumerate();
+    classes
+        .filter(move |(_, class)| these(class))
+        .flat_map(|(number, _)| world.spots_of(number))
+        .map(|spot| &spot.node)
 }
 
 /// For each term, a pod that matches *all* of them is in the node's domain. The first of its kind
@@ -51,11 +63,7 @@ fn is_near(world: &World, class: &SchedulingClass, node: &Node) -> bool {
             .iter()
             .all(|term| is_about_to_come(world, term, other))
     };
-    let friends: Vec<&Node> = world
-        .pods()
-        .filter(|(_, other, ..)| matches_all(other))
-        .map(|(spot, ..)| &spot.node)
-        .collect();
+    let friends: Vec<&Node> = nodes_with(world, matches_all).collect();
     let has_keys = class
         .affinity
         .iter()
@@ -79,18 +87,22 @@ fn is_apart(world: &World, class: &SchedulingClass, node: &Node) -> bool {
     class.anti_affinity.iter().all(|term| {
         let here = domain(node, term);
         here.is_none()
-            || !world.pods().any(|(spot, other, ..)| {
-                domain(&spot.node, term) == here && is_about_to_come(world, term, other)
-            })
+            || !nodes_with(world, |other| is_about_to_come(world, term, other))
+                .any(|other| domain(other, term) == here)
     })
 }
 
 /// No pod in the node's domain wants to be apart from this one.
 fn is_let_in(world: &World, class: &SchedulingClass, node: &Node) -> bool {
-    !world.pods().any(|(spot, other, ..)| {
-        other.anti_affinity.iter().any(|term| {
-            let there = domain(&spot.node, term);
-            there.is_some() && there == domain(node, term) && is_about(world, term, class)
+    !world.apart.iter().any(|number| {
+        let terms = &world.classes[*number].anti_affinity;
+        terms.iter().any(|term| {
+            let here = domain(node, term);
+            here.is_some()
+                && is_about(world, term, class)
+                && world
+                    .spots_of(*number)
+                    .any(|spot| domain(&spot.node, term) == here)
         })
     })
 }

@@ -3,13 +3,13 @@
 //!
 //! Pure. It shares no code with what makes plans, counts everything anew for every question, and
 //! knows nothing but the rules: [`World::broken`] names those that a pod would break on a node beside
-//! all that are there, [`replay`] puts a plan's pods where it says, one after the other.
-//!
-//! Rules of volumes are not looked at here; `scheduling` is held to the scheduler itself for them.
+//! all that are there, [`replay`] puts a plan's pods where it says, one after the other. All that is
+//! kept besides is where the pods of each class are.
 
 mod between_pods;
 mod node;
 mod spread;
+mod volumes;
 mod world;
 
 use std::{fmt, sync::Arc};
@@ -33,6 +33,14 @@ pub enum Rule {
     NodePorts,
     /// Nothing beyond what a node has.
     NodeResourcesFit,
+    /// A disk or a claim that one pod has for itself.
+    VolumeRestrictions,
+    /// A node attaches only so many volumes.
+    NodeVolumeLimits,
+    /// Each claim has a volume within reach, or can get one.
+    VolumeBinding,
+    /// Volumes are used in their zone.
+    VolumeZone,
     /// Pods are spread over domains.
     PodTopologySpread,
     /// Pods near each other and apart.
@@ -43,13 +51,17 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::NodeUnschedulable,
         Self::NodeName,
         Self::TaintToleration,
         Self::NodeAffinity,
         Self::NodePorts,
         Self::NodeResourcesFit,
+        Self::VolumeRestrictions,
+        Self::NodeVolumeLimits,
+        Self::VolumeBinding,
+        Self::VolumeZone,
         Self::PodTopologySpread,
         Self::InterPodAffinity,
         Self::NodeDeclaredFeatures,
@@ -65,6 +77,10 @@ impl Rule {
             Self::NodeAffinity => "NodeAffinity",
             Self::NodePorts => "NodePorts",
             Self::NodeResourcesFit => "NodeResourcesFit",
+            Self::VolumeRestrictions => "VolumeRestrictions",
+            Self::NodeVolumeLimits => "NodeVolumeLimits",
+            Self::VolumeBinding => "VolumeBinding",
+            Self::VolumeZone => "VolumeZone",
             Self::PodTopologySpread => "PodTopologySpread",
             Self::InterPodAffinity => "InterPodAffinity",
             Self::NodeDeclaredFeatures => "NodeDeclaredFeatures",

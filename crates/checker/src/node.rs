@@ -13,11 +13,6 @@ pub(crate) fn broken(
 ) -> impl Iterator<Item = Rule> {
     let node = &spot.node;
     let shape = &node.shape;
-    let cordon = Taint {
-        key: "node.kubernetes.io/unschedulable".into(),
-        value: "".into(),
-        effect: TaintEffect::NoSchedule,
-    };
     let on_it = || spot.pods.keys().map(|(number, _)| &classes[*number]);
     let ports_clash = on_it().any(|other| {
         let theirs = &other.host_ports;
@@ -33,7 +28,7 @@ pub(crate) fn broken(
     [
         (
             Rule::NodeUnschedulable,
-            !shape.unschedulable || tolerates(class, &cordon),
+            !shape.unschedulable || tolerates_cordon(class),
         ),
         (Rule::NodeName, !named_another),
         (Rule::TaintToleration, tolerates_all(class, node)),
@@ -50,6 +45,16 @@ pub(crate) fn broken(
     ]
     .into_iter()
     .filter_map(|(rule, holds)| (!holds).then_some(rule))
+}
+
+/// Kubernetes gives a cordoned node a taint, but not at once.
+fn tolerates_cordon(class: &SchedulingClass) -> bool {
+    let taint = Taint {
+        key: "node.kubernetes.io/unschedulable".into(),
+        value: "".into(),
+        effect: TaintEffect::NoSchedule,
+    };
+    tolerates(class, &taint)
 }
 
 fn tolerates(class: &SchedulingClass, taint: &Taint) -> bool {

@@ -48,21 +48,26 @@ fn holds_for(
         other.namespace == class.namespace
             && selector.is_some_and(|s| !s.requirements.is_empty() && s.matches(&other.labels))
     };
-    let mut domains: BTreeMap<&str, i64> = BTreeMap::new();
-    for spot in world
+    // Domains without pods count, too.
+    let mut domains: BTreeMap<&str, i64> = world
         .spots
         .iter()
         .filter(|spot| counts(class, constraint, &spot.node))
-    {
-        let Some(domain) = value(&spot.node, constraint) else {
+        .filter_map(|spot| Some((value(&spot.node, constraint)?, 0)))
+        .collect();
+    for (number, other) in world.classes.iter().enumerate() {
+        if !counted(other) {
             continue;
-        };
-        let pods = spot
-            .pods
-            .iter()
-            .filter(|((number, ending), _)| !ending && counted(&world.classes[*number]));
-        *domains.entry(domain).or_default() +=
-            pods.map(|(_, count)| i64::from(*count)).sum::<i64>();
+        }
+        for spot in world.spots_of(number) {
+            let pods = spot.pods.get(&(number, false)).copied().unwrap_or(0);
+            if pods > 0
+                && counts(class, constraint, &spot.node)
+                && let Some(domain) = value(&spot.node, constraint)
+            {
+                *domains.entry(domain).or_default() += i64::from(pods);
+            }
+        }
     }
     let enough =
         i64::try_from(domains.len()).unwrap_or(i64::MAX) >= i64::from(constraint.min_domains);

@@ -1,10 +1,13 @@
 //! Nodes, and what is on them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{Node, NodeName, Resources, SchedulingClass, Surroundings};
 
-use crate::{Rule, between_pods, node, spread};
+use crate::{Rule, between_pods, node, spread, volumes};
 
 /// A node of one world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -26,9 +29,15 @@ pub(crate) struct Spot {
 #[derive(Clone, Debug, Default)]
 pub struct World {
     pub(crate) spots: Vec<Spot>,
+    /// Of the pods that are there, by number.
     pub(crate) classes: Vec<Arc<SchedulingClass>>,
     pub(crate) surroundings: Arc<Surroundings>,
+    /// Those with terms of anti-affinity.
+    pub(crate) apart: Vec<usize>,
+    /// By class: the spots where pods of it are.
+    whereabouts: Vec<BTreeSet<usize>>,
     numbers: BTreeMap<Arc<SchedulingClass>, usize>,
+    places: BTreeMap<NodeName, Place>,
 }
 
 impl World {
@@ -43,19 +52,20 @@ impl World {
 
     /// Adds a node without pods.
     pub fn add(&mut self, node: Node) -> Place {
+        let place = Place(self.spots.len());
+        self.places.entry(node.name.clone()).or_insert(place);
         self.spots.push(Spot {
             node,
             pods: BTreeMap::new(),
             requested: Resources::default(),
         });
-        Place(self.spots.len() - 1)
+        place
     }
 
-    /// The node of this name.
+    /// The node of this name; the first where there are several.
     #[must_use]
     pub fn find(&self, name: &NodeName) -> Option<Place> {
-        let found = self.spots.iter().position(|spot| spot.node.name == *name);
-        found.map(Place)
+        self.places.get(name).copied()
     }
 
     /// The name of the node.
@@ -67,6 +77,7 @@ impl World {
     /// Puts a pod onto a node, whatever that breaks.
     pub fn put(&mut self, class: &Arc<SchedulingClass>, place: Place, terminating: bool) {
         let number = self.number(class);
+        self.whereabouts[number].insert(place.0);
         let spot = &mut self.spots[place.0];
         *spot.pods.entry((number, terminating)).or_default() += 1;
         spot.requested.add(&class.requests);
@@ -78,7 +89,11 @@ impl World {
         }
         let number = self.classes.len();
         self.classes.push(Arc::clone(class));
+        self.whereabouts.push(BTreeSet::new());
         self.numbers.insert(Arc::clone(class), number);
+        if !class.anti_affinity.is_empty() {
+            self.apart.push(number);
+        }
         number
     }
 
@@ -93,17 +108,14 @@ impl World {
         if !between_pods::holds(self, class, place) {
             rules.push(Rule::InterPodAffinity);
         }
+        rules.extend(volumes::broken(self, class, spot));
         rules.sort_unstable_by_key(|rule| rule.name());
         rules
     }
 
-    /// Every kind of pod with the node it is on and how many there are.
-    pub(crate) fn pods(&self) -> impl Iterator<Item = (&Spot, &SchedulingClass, bool, u32)> {
-        self.spots.iter().flat_map(move |spot| {
-            let pods = spot.pods.iter();
-            pods.map(move |((number, terminating), count)| {
-                (spot, self.classes[*number].as_ref(), *terminating, *count)
-            })
-        })
+    /// The spots where pods of the class of this number are.
+    pub(crate) fn spots_of(&self, number: usize) -> impl Iterator<Item = &Spot> {
+        let spots = self.whereabouts[number].iter();
+        spots.map(|index| &self.spots[*index])
     }
 }
