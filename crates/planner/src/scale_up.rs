@@ -5,10 +5,14 @@
 //! choice to whoever carries it out; the report says for every pod where it goes or why not.
 
 mod bounds;
+mod by_rules;
+mod free;
+mod ground;
 mod kinds;
+mod lane;
 mod pack;
 mod queue;
-mod room;
+mod refusals;
 mod search;
 mod template;
 
@@ -20,8 +24,8 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    Cluster, GroupKey, HourlyPrice, Labels, NodeName, Offering, OfferingId, Pod, PodKey, PodRole,
-    PodState, Resources, SchedulingClass, Taint,
+    Cluster, GroupKey, HourlyPrice, Labels, Node, NodeName, Offering, OfferingId, Pod, PodKey,
+    PodRole, PodState, Resources, SchedulingClass, Taint,
 };
 use serde::{Deserialize, Serialize};
 
@@ -201,8 +205,41 @@ pub struct Report {
     /// What room for those pods costs an hour at least, on whatever kinds; `None` where a price
     /// is unknown.
     pub price_bound: Option<HourlyPrice>,
+    /// The weights of the preferences that are met where pods are placed, and of all they have.
+    pub preferences: (u64, u64),
+    /// How the pods were placed.
+    pub steps: Steps,
     /// When something that holds pods back ends by itself.
     pub look_again_at: Option<Timestamp>,
+}
+
+/// The placements of a plan one by one: each is right beside those before it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Steps {
+    /// Machines that do not serve yet: those on their way, whether their node has joined or not,
+    /// and those that are bought.
+    pub coming: Vec<Coming>,
+    /// Which pod goes where.
+    pub placements: Vec<(PodKey, Host)>,
+}
+
+/// A machine that does not serve yet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Coming {
+    /// What it is going to be.
+    pub node: Node,
+    /// What is on it, or will be as soon as it serves: the pods of DaemonSets, and of what has
+    /// joined those that are bound to it.
+    pub pods: Vec<Arc<SchedulingClass>>,
+}
+
+/// Where a step puts a pod.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Host {
+    /// On a node that is there.
+    Node(NodeName),
+    /// On one of [`Steps::coming`].
+    Coming(usize),
 }
 
 impl Report {
@@ -216,10 +253,8 @@ impl Report {
 pub fn plan(input: &Input) -> (Plan, Report) {
     let mut report = Report::default();
     let pending = triggers(input, &mut report);
-    let mut packing = pack::Packing::new(input);
-    packing.reach_minimums();
-    packing.place(&pending, &mut report);
-    (packing.into_plan(), report)
+    let plan = pack::pack(input, &pending, &mut report);
+    (plan, report)
 }
 
 /// The pods that count.
@@ -235,7 +270,7 @@ fn triggers(input: &Input, report: &mut Report) -> Vec<Arc<Pod>> {
         // A nominated pod waits for its victims, as long as there is the node they are on.
         if let Some(node) = &pod.nominated
             && let Some(host) = input.cluster.nodes.get(node)
-            && room::is_usable(input, host)
+            && kinds::is_usable(input, host)
         {
             let placement = Placement::Existing(node.clone());
             report.pods.insert(pod.key.clone(), placement);

@@ -8,6 +8,7 @@ use model::{SchedulingClass, storage::ClaimUse};
 use crate::{
     attachments::{ClaimId, HandleId},
     filters::node_resources_fit::Request,
+    snapshot::preferences::Weighed,
     topology::{counters::CounterId, identities::IdentityId, keys::KeyId, spread::GroupId},
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Class {
     /// Spread constraints.
     pub(crate) spread: Vec<Spread>,
     pub(crate) claims: Option<Box<Claims>>,
+    /// What it would rather have, once somebody asked.
+    pub(crate) weighed: Option<Box<Weighed>>,
 }
 
 /// Required affinity: all terms at once.

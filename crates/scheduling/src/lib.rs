@@ -53,7 +53,7 @@ mod volumes;
 use model::{Node, Resources, SchedulingClass, UnevaluatedRule};
 
 pub use failure::{ClaimProblem, Failure, Filter};
-pub use snapshot::{ClassId, NodeId, PlacedPods, PodsOnNode, Snapshot};
+pub use snapshot::{ClassId, NodeId, Obstacle, PlacedPods, PodsOnNode, Snapshot, TopologyKey};
 
 use filters::{check_node, node_declared_features, node_resources_fit};
 use view::View;

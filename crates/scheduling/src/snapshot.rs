@@ -9,7 +9,9 @@ mod build;
 mod classes;
 mod digest;
 mod nodes;
+mod obstacles;
 mod pods;
+pub(crate) mod preferences;
 mod undo;
 mod verdicts;
 
@@ -27,6 +29,7 @@ use crate::{
     volumes::FreeVolumes,
 };
 
+pub use obstacles::{Obstacle, TopologyKey};
 use undo::Undo;
 use verdicts::Memo;
 
@@ -164,6 +167,18 @@ impl Snapshot {
     #[must_use]
     pub fn origin(&self, node: NodeId) -> Option<&Node> {
         self.detail(node).map(|detail| &detail.node)
+    }
+
+    /// The node as it stands for itself: a copy with its own hostname label.
+    #[must_use]
+    pub fn as_node(&self, node: NodeId) -> Option<Node> {
+        let detail = self.detail(node)?;
+        let mut own = detail.node.clone();
+        if let Some(hostname) = &detail.hostname {
+            let labels = &mut Arc::make_mut(&mut own.shape).labels;
+            labels.insert(Arc::from(crate::view::HOSTNAME), Arc::clone(hostname));
+        }
+        Some(own)
     }
 
     /// The value of a node's label.

@@ -4,9 +4,9 @@
 
 use std::cmp::Ordering;
 
-use model::{HourlyPrice, Node, Resources};
+use model::{HourlyPrice, Node, Resources, SchedulingClass};
 
-use super::{Choice, Group, Input, template};
+use super::{Input, template};
 use crate::reason::GroupRefusal;
 
 /// A kind of machine.
@@ -33,6 +33,29 @@ impl Kind {
         free.sub(&self.requested);
         free
     }
+
+    /// Whether it has room for what asks for `load`.
+    pub(super) fn holds(&self, load: &Resources) -> bool {
+        let free = self.free();
+        let names = ["pods", "cpu", "memory", "ephemeral-storage"];
+        let all = names
+            .into_iter()
+            .chain(load.extended.keys().map(AsRef::as_ref));
+        let mut asked = all.filter(|name| load.get(name) > 0);
+        asked.all(|name| load.get(name) <= free.get(name))
+    }
+
+    /// How many pods of a class, at most `most`, it has room for beside what asks for `load`.
+    pub(super) fn takes(&self, load: &Resources, class: &SchedulingClass, most: u32) -> u32 {
+        let mut requested = self.requested.clone();
+        requested.add(load);
+        scheduling::how_many(class, &self.node, &requested, most)
+    }
+}
+
+/// Whether room on a node that is there counts at all.
+pub(super) fn is_usable(input: &Input, node: &Node) -> bool {
+    node.ready && node.defect.is_none() && !input.leaving.contains(&node.name)
 }
 
 /// Every kind of every group, by group and offering: an index is also the rank of the name.
@@ -113,12 +136,9 @@ impl Budget {
 }
 
 /// Why no machine of this kind may be bought, limits aside.
-pub(super) fn barred(
-    input: &Input,
-    group: &Group,
-    choice: &Choice,
-    for_minimum: bool,
-) -> Option<GroupRefusal> {
+pub(super) fn barred(input: &Input, kind: &Kind, for_minimum: bool) -> Option<GroupRefusal> {
+    let group = &input.groups[kind.group];
+    let choice = &group.choices[kind.choice];
     if let Some(detail) = &group.invalid {
         return Some(GroupRefusal::Invalid {
             detail: detail.clone(),

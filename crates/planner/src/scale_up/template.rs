@@ -37,10 +37,10 @@ impl Default for Reserve {
 // What the product puts on its Nodes beside the group's labels; they win over the group's. The keys
 // are public: pods select on them.
 const MANAGED: &str = "autoscaler.vpsie.com/managed";
-const NODE_GROUP: &str = "autoscaler.vpsie.com/nodegroup";
-const NODE_GROUP_NAMESPACE: &str = "autoscaler.vpsie.com/nodegroup-namespace";
+pub(super) const NODE_GROUP: &str = "autoscaler.vpsie.com/nodegroup";
+pub(super) const NODE_GROUP_NAMESPACE: &str = "autoscaler.vpsie.com/nodegroup-namespace";
 const DATACENTER: &str = "autoscaler.vpsie.com/datacenter";
-const OFFERING: &str = "autoscaler.vpsie.com/offering";
+pub(super) const OFFERING: &str = "autoscaler.vpsie.com/offering";
 
 /// The template of one machine of `group` and `choice`, named `name`.
 #[must_use]

@@ -7,7 +7,10 @@ use crate::{
     Failure,
     class::{Class, Spread},
     snapshot::Snapshot,
-    topology::{keys::Domain, territories::Territory},
+    topology::{
+        keys::{Domain, KeyId},
+        territories::Territory,
+    },
 };
 
 pub(crate) fn check(snapshot: &Snapshot, class: &Class, node: usize) -> Vec<Failure> {
@@ -54,6 +57,30 @@ pub(crate) fn at_most(snapshot: &Snapshot, class: &Class, node: usize) -> u32 {
         .unwrap_or(u32::MAX)
 }
 
+/// The label of the first constraint that says no, where the node has it.
+pub(crate) fn blocked_by(snapshot: &Snapshot, class: &Class, node: usize) -> Option<KeyId> {
+    let topology = snapshot.topology();
+    class.spread.iter().find_map(|spread| {
+        let (_, pods, minimum) = look(snapshot, spread, node)?;
+        let group = topology.groups.get(spread.group);
+        let key = topology.territories.get(group.territory()).key();
+        (!is_even(spread, pods, minimum)).then_some(key)
+    })
+}
+
+/// Whether a constraint holds for a pod that is to come to the node, or for those that are there.
+pub(crate) fn is_kept(snapshot: &Snapshot, spread: &Spread, node: usize, is_there: bool) -> bool {
+    look(snapshot, spread, node).is_some_and(|(_, pods, minimum)| {
+        let own = u32::from(is_there && spread.counts_itself);
+        is_even(spread, pods.saturating_sub(own), minimum)
+    })
+}
+
+/// What the emptiest domain counts as, by constraint.
+pub(crate) fn minimums(snapshot: &Snapshot, class: &Class) -> impl Iterator<Item = u32> {
+    class.spread.iter().map(|spread| minimum(snapshot, spread))
+}
+
 /// The node's domain, the pods counted there and in the emptiest; `None` where it has no such
 /// label.
 fn look(snapshot: &Snapshot, spread: &Spread, node: usize) -> Option<(Domain, u32, u32)> {
@@ -61,12 +88,18 @@ fn look(snapshot: &Snapshot, spread: &Spread, node: usize) -> Option<(Domain, u3
     let group = topology.groups.get(spread.group);
     let territory = topology.territories.get(group.territory());
     let domain = topology.keys.of(territory.key(), node)?;
-    let minimum = if has_too_few(territory, spread) {
+    Some((domain, group.pods(domain), minimum(snapshot, spread)))
+}
+
+fn minimum(snapshot: &Snapshot, spread: &Spread) -> u32 {
+    let topology = snapshot.topology();
+    let group = topology.groups.get(spread.group);
+    let territory = topology.territories.get(group.territory());
+    if has_too_few(territory, spread) {
         0
     } else {
         group.minimum(territory.domains())
-    };
-    Some((domain, group.pods(domain), minimum))
+    }
 }
 
 /// With fewer domains than it wants the emptiest counts as empty.

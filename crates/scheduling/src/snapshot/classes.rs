@@ -115,6 +115,7 @@ impl Snapshot {
             apart_by,
             spread,
             claims,
+            weighed: None,
         }
     }
 
@@ -141,7 +142,7 @@ impl Snapshot {
         })
     }
 
-    fn matcher(&mut self, term: &PodTerm, side: Side) -> u32 {
+    pub(super) fn matcher(&mut self, term: &PodTerm, side: Side) -> u32 {
         let namespaces = &self.surroundings.namespaces;
         self.topology.matcher(term, side, namespaces)
     }
@@ -160,7 +161,7 @@ impl Snapshot {
             .collect()
     }
 
-    fn constraint(
+    pub(super) fn constraint(
         &mut self,
         source: &SchedulingClass,
         constraint: &SpreadConstraint,
@@ -211,7 +212,7 @@ impl Snapshot {
         id
     }
 
-    fn key(&mut self, name: &Arc<str>) -> KeyId {
+    pub(super) fn key(&mut self, name: &Arc<str>) -> KeyId {
         let (key, new) = self.topology.keys.intern(name);
         if new {
             for (node, detail) in self.details.iter().enumerate() {
@@ -227,7 +228,7 @@ impl Snapshot {
     }
 
     /// Counts what is placed, for counters and groups from these on.
-    fn count_anew(&mut self, counters: u32, groups: u32) {
+    pub(super) fn count_anew(&mut self, counters: u32, groups: u32) {
         if (counters, groups) == (self.topology.counters.len(), self.topology.groups.len()) {
             return;
         }

@@ -62,6 +62,15 @@ impl Snapshot {
         }
     }
 
+    /// Makes a copy one of another origin; its name, its hostname label and what is on it stay.
+    pub fn set_origin(&mut self, node: NodeId, origin: &Node) {
+        let hostname = self.detail(node).and_then(|detail| detail.hostname.clone());
+        let shape = Arc::clone(&origin.shape);
+        if let Some((shape, hostname)) = self.reshape(node, shape, hostname) {
+            self.note(Undo::Shape(node, shape, hostname));
+        }
+    }
+
     fn insert(&mut self, detail: Detail) -> NodeId {
         if let Some(&before) = self.by_name.get(&detail.node.name) {
             self.remove_node(before);

@@ -188,7 +188,7 @@ impl Snapshot {
     }
 
     /// Asks the filters that go through the pods on the node.
-    fn passes_mounts(&self, class: &Class, node: usize) -> bool {
+    pub(super) fn passes_mounts(&self, class: &Class, node: usize) -> bool {
         !class.looks_at_pods
             || (node_ports::passes(self, class, node)
                 && volume_restrictions::passes(self, class, node)

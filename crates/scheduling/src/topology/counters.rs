@@ -142,7 +142,12 @@ impl Counters {
     }
 
     pub(crate) fn is_empty(&self, id: CounterId) -> bool {
-        self.all[id as usize].total == 0
+        self.total(id) == 0
+    }
+
+    /// Pods in all domains.
+    pub(crate) fn total(&self, id: CounterId) -> u64 {
+        self.all[id as usize].total
     }
 
     pub(crate) fn in_domain(&self, id: CounterId, domain: Domain) -> u32 {

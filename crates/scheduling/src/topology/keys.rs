@@ -83,6 +83,15 @@ impl Keys {
         &self.all[key as usize].name
     }
 
+    /// How many values were ever seen.
+    pub(crate) fn domains(&self, key: KeyId) -> usize {
+        self.all[key as usize].values.len()
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     pub(crate) fn value(&self, key: KeyId, domain: Domain) -> &Arc<str> {
         &self.all[key as usize].values[domain as usize]
     }

@@ -1,0 +1,160 @@
+//! Where pods of one class can still go, found without looking twice where they cannot.
+//!
+//! Places are kept apart by the domains that the class's rules go by, as far as those are few. What
+//! refuses a whole domain is asked once for it; a place that is full is passed for good; one that a
+//! rule by node refuses is passed until the rule's numbers have moved.
+
+use std::collections::BTreeMap;
+
+use model::SchedulingClass;
+use scheduling::{ClassId, Obstacle, TopologyKey};
+
+use super::ground::{Ground, Of};
+
+/// A label with more values than this is not kept apart by.
+const FEW_DOMAINS: usize = 64;
+/// Places looked at for the sake of preferences, in each part.
+const LOOKED_AT: usize = 12;
+
+/// Places that rules by domain treat alike.
+struct Part {
+    /// In their order.
+    spots: Vec<usize>,
+    /// Those before are passed: for room that is there…
+    room: usize,
+    /// …and for machines that could be larger.
+    growth: usize,
+}
+
+pub(super) struct Lane<'a> {
+    /// The class.
+    pub(super) class: ClassId,
+    /// What it was compiled from.
+    pub(super) source: &'a SchedulingClass,
+    apart_by: Vec<TopologyKey>,
+    parts: Vec<Part>,
+    part_of: BTreeMap<Vec<Option<u32>>, usize>,
+    known: usize,
+    tide: u64,
+    prefers: bool,
+}
+
+impl<'a> Lane<'a> {
+    pub(super) fn new(ground: &Ground<'_>, class: ClassId, source: &'a SchedulingClass) -> Self {
+        let engine = &ground.engine;
+        let mut apart_by = engine.topology_keys(class);
+        apart_by.retain(|&key| !engine.is_hostname(key) && engine.domains(key) <= FEW_DOMAINS);
+        Self {
+            class,
+            source,
+            apart_by,
+            parts: Vec::new(),
+            part_of: BTreeMap::new(),
+            known: 0,
+            tide: engine.tide(class),
+            prefers: engine.preferred(class) > 0,
+        }
+    }
+
+    /// Takes note of new places, and that passed ones may be open again.
+    fn follow(&mut self, ground: &Ground<'_>) {
+        for (index, spot) in ground.spots.iter().enumerate().skip(self.known) {
+            let domains = self.apart_by.iter();
+            let domains: Vec<Option<u32>> = domains
+                .map(|&key| ground.engine.domain(spot.node, key))
+                .collect();
+            let part = *self.part_of.entry(domains).or_insert_with(|| {
+                self.parts.push(Part {
+                    spots: Vec::new(),
+                    room: 0,
+                    growth: 0,
+                });
+                self.parts.len() - 1
+            });
+            self.parts[part].spots.push(index);
+        }
+        self.known = ground.spots.len();
+        let tide = ground.engine.tide(self.class);
+        if tide != self.tide {
+            self.tide = tide;
+            for part in &mut self.parts {
+                part.room = 0;
+                part.growth = 0;
+            }
+        }
+    }
+
+    /// The first place with room; of those that are as good, the one that is preferred most.
+    pub(super) fn room(&mut self, ground: &Ground<'_>) -> Option<usize> {
+        self.follow(ground);
+        let (class, source) = (self.class, self.source);
+        let mut found: Vec<usize> = Vec::new();
+        for part in &mut self.parts {
+            let mut at = part.room;
+            let mut is_first = true;
+            let mut looked_at = 0;
+            while let Some(&spot) = part.spots.get(at) {
+                match ground.obstacle(class, source, spot) {
+                    None => {
+                        found.push(spot);
+                        is_first = false;
+                    }
+                    Some(Obstacle::Domain(key)) if self.apart_by.contains(&key) => break,
+                    Some(_) if is_first => part.room = at + 1,
+                    Some(_) => {}
+                }
+                looked_at += u32::from(!is_first) as usize;
+                if !is_first && (!self.prefers || looked_at >= LOOKED_AT) {
+                    break;
+                }
+                at += 1;
+            }
+        }
+        let level = |spot: &usize| match ground.spots[*spot].of {
+            Of::Existing => 0,
+            Of::InFlight(..) | Of::Bought { .. } => 1,
+            Of::Open(_) => 2,
+        };
+        let least = found.iter().map(level).min()?;
+        let preference = |spot: usize| {
+            ground
+                .engine
+                .preference(class, ground.spots[spot].node, false)
+        };
+        found
+            .into_iter()
+            .filter(|spot| level(spot) == least)
+            .min_by_key(|&spot| {
+                let met = if self.prefers { preference(spot) } else { 0 };
+                (std::cmp::Reverse(met), spot)
+            })
+    }
+
+    /// Open machines, the first of each part, that would take a pod if they were larger;
+    /// `can_grow` says whether one can be.
+    pub(super) fn growable(
+        &mut self,
+        ground: &Ground<'_>,
+        can_grow: impl Fn(usize) -> bool,
+    ) -> Vec<usize> {
+        self.follow(ground);
+        let mut found = Vec::new();
+        for part in &mut self.parts {
+            while let Some(&spot) = part.spots.get(part.growth) {
+                let node = ground.spots[spot].node;
+                if matches!(ground.spots[spot].of, Of::Open(_)) {
+                    match ground.engine.obstacle(self.class, node) {
+                        None if can_grow(spot) => {
+                            found.push(spot);
+                            break;
+                        }
+                        Some(Obstacle::Domain(key)) if self.apart_by.contains(&key) => break,
+                        _ => {}
+                    }
+                }
+                part.growth += 1;
+            }
+        }
+        found
+    }
+}
