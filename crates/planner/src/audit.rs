@@ -4,10 +4,13 @@
 //! plainest way. A plan that breaks a rule is refused whole.
 
 mod machine;
+mod placements;
 
 use std::{collections::BTreeMap, fmt};
 
 use model::{GroupKey, Pod, PodKey, PodState};
+
+pub use placements::placements;
 
 use crate::scale_up::{Cause, Create, Group, Input, Plan};
 

@@ -48,6 +48,15 @@ pub(super) enum Choose {
     ByPod,
 }
 
+/// How far pods go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reach {
+    /// To nodes that are there.
+    Existing,
+    /// To whatever there is or can be bought.
+    Everything,
+}
+
 /// What may be bought, and how much more of it.
 pub(super) struct Market<'a> {
     kinds: &'a [Kind],
@@ -130,18 +139,28 @@ impl<'a> Market<'a> {
         }
     }
 
-    /// Places as many pods of a queue as it can; buys for them where it must.
-    pub(super) fn place(&mut self, ground: &mut Ground<'a>, all: &mut [Waiting], queue: usize) {
+    /// Places as many pods of a queue as it can: on nodes that are there, or anywhere, and then buys
+    /// for them where it must.
+    pub(super) fn place(
+        &mut self,
+        ground: &mut Ground<'a>,
+        all: &mut [Waiting],
+        queue: usize,
+        reach: Reach,
+    ) {
         let (class, source) = (all[queue].class, Arc::clone(&all[queue].source));
         let mut lane = Lane::new(ground, class, &source);
         // Each pod where it is liked best: what it would rather have changes with every one.
         let prefers = ground.engine.preferred(class) > 0;
         while all[queue].left > 0 {
             let most = if prefers { 1 } else { all[queue].left };
-            let spot = lane
-                .room(ground)
-                .or_else(|| self.recent_room(ground, &lane))
-                .or_else(|| self.make_room(ground, &mut lane, all, most));
+            let spot = match reach {
+                Reach::Existing => lane.room(ground, true),
+                Reach::Everything => lane
+                    .room(ground, false)
+                    .or_else(|| self.recent_room(ground, &lane))
+                    .or_else(|| self.make_room(ground, &mut lane, all, most)),
+            };
             let Some(spot) = spot else { return };
             let count = ground.how_many(class, &source, spot, most);
             if count == 0 {

@@ -4,7 +4,11 @@
 //! Places come in the order they are used: nodes that are there, machines on their way and those
 //! bought for a minimum, the smallest first, then those that are bought.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use model::{HourlyPrice, Node, NodeName, Pod, PodRole, PodState, Resources, SchedulingClass};
 use scheduling::{ClassId, NodeId, Obstacle, Snapshot};
@@ -75,6 +79,9 @@ struct Mark {
     named: u32,
 }
 
+/// A label that each node has for itself.
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
 /// Room for anything.
 const ENDLESS: i64 = i64::MAX / 4;
 
@@ -85,9 +92,11 @@ pub(super) struct Ground<'a> {
     pub(super) spots: Vec<Spot>,
     pub(super) placed: Vec<Placed>,
     daemons: Vec<ClassId>,
+    outposts: Vec<NodeId>,
     /// By kind, as it is while it is open.
     endless: BTreeMap<usize, Node>,
     named: u32,
+    opened_from: usize,
     marks: Vec<Mark>,
 }
 
@@ -105,8 +114,10 @@ impl<'a> Ground<'a> {
             spots: Vec::new(),
             placed: Vec::new(),
             daemons,
+            outposts: Vec::new(),
             endless: BTreeMap::new(),
             named: 0,
+            opened_from: 0,
             marks: Vec::new(),
         };
         ground.add_existing();
@@ -158,11 +169,9 @@ impl<'a> Ground<'a> {
                         let name = format!("new/{}/{offering}", group.key);
                         template(group, choice, &input.limits.reserve, &name)
                     });
-                    let name = machine
-                        .node
-                        .clone()
-                        .unwrap_or_else(|| NodeName::new(machine.machine.as_str()));
-                    self.engine.add_copy(origin, name)
+                    // What its node is going to be called is not known yet.
+                    let name = format!("{}/{}", group.key, machine.machine);
+                    self.engine.add_copy(origin, NodeName::new(name))
                 };
                 self.add_daemons(node, joined);
                 self.spots.push(Spot {
@@ -175,7 +184,7 @@ impl<'a> Ground<'a> {
 
     /// Puts machines that are to come into the order in which they are used: the same for one that
     /// is on its way and one that is bought now, so that a later plan uses them alike.
-    pub(super) fn order_coming(&mut self) {
+    pub(super) fn order_coming(&mut self, largest_first: bool) {
         let first = self
             .spots
             .iter()
@@ -185,8 +194,9 @@ impl<'a> Ground<'a> {
         self.spots[first..].sort_by_cached_key(|spot| {
             let free = engine.free(spot.node);
             let label = |key: &str| engine.label(spot.node, key).map(str::to_owned);
+            let sign = if largest_first { -1 } else { 1 };
             (
-                (free.cpu_milli, free.memory, free.ephemeral),
+                (sign * free.cpu_milli, sign * free.memory),
                 label(NODE_GROUP_NAMESPACE),
                 label(NODE_GROUP),
                 label(OFFERING),
@@ -280,6 +290,34 @@ impl<'a> Ground<'a> {
         self.spots.len() - 1
     }
 
+    /// Counts the domains that these kinds' groups could have as if they had a node already, which
+    /// takes no pod: who is spread over zones is spread over those that can be bought in, too.
+    pub(super) fn add_outposts(&mut self, buyable: &[usize]) {
+        let mut groups = BTreeSet::new();
+        for &kind in buyable {
+            let of = &self.kinds[kind];
+            if groups.insert(of.group) {
+                let mut shape = model::NodeShape::clone(&of.node.shape);
+                // Only as a place among others: as a node it would be the emptiest for ever.
+                shape.labels.remove(HOSTNAME);
+                shape.allocatable = Resources::default();
+                let node = self.engine.add_node(Node {
+                    name: NodeName::new(format!("outpost/{}", of.node.name)),
+                    shape: Arc::new(shape),
+                    ..of.node.clone()
+                });
+                self.outposts.push(node);
+            }
+        }
+    }
+
+    /// Takes back [`Ground::add_outposts`].
+    pub(super) fn remove_outposts(&mut self) {
+        for node in self.outposts.drain(..) {
+            self.engine.remove_node(node);
+        }
+    }
+
     /// Settles what an open machine is.
     pub(super) fn settle(&mut self, spot: usize, kind: usize) {
         let Spot {
@@ -337,6 +375,16 @@ impl<'a> Ground<'a> {
         self.kinds[open.kind].takes(&open.load, source, most)
     }
 
+    /// Machines that are bought from now on are those of this try.
+    pub(super) fn begin_opening(&mut self) {
+        self.opened_from = self.spots.len();
+    }
+
+    /// The spots of the machines that were bought in this try.
+    pub(super) fn opened(&self) -> Range<usize> {
+        self.opened_from..self.spots.len()
+    }
+
     /// Places pods of a queue.
     pub(super) fn place(
         &mut self,
@@ -389,6 +437,7 @@ impl<'a> Ground<'a> {
             self.placed.truncate(mark.placed);
             self.named = mark.named;
         }
+        self.outposts.clear();
     }
 
     /// The pods that were on each spot before any were placed.

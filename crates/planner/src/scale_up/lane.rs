@@ -84,8 +84,9 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// The first place with room; of those that are as good, the one that is preferred most.
-    pub(super) fn room(&mut self, ground: &Ground<'_>) -> Option<usize> {
+    /// The first place with room; of those that are as good, the one that is preferred most. Only
+    /// nodes that are there are looked at where that is all that is `there`.
+    pub(super) fn room(&mut self, ground: &Ground<'_>, there: bool) -> Option<usize> {
         self.follow(ground);
         let (class, source) = (self.class, self.source);
         let mut found: Vec<usize> = Vec::new();
@@ -94,6 +95,9 @@ impl<'a> Lane<'a> {
             let mut is_first = true;
             let mut looked_at = 0;
             while let Some(&spot) = part.spots.get(at) {
+                if there && !matches!(ground.spots[spot].of, Of::Existing) {
+                    break;
+                }
                 match ground.obstacle(class, source, spot) {
                     None => {
                         found.push(spot);

@@ -11,7 +11,7 @@ use model::{HourlyPrice, Pod, PodKey, Resources};
 
 use super::{
     Cause, Coming, Create, Host, Input, Placement, Plan, Report, Steps, bounds,
-    by_rules::{Choose, Market, WORTH_PERCENT, Waiting},
+    by_rules::{Choose, Market, Reach, WORTH_PERCENT, Waiting},
     free,
     ground::{Ground, Of},
     kinds::{self, Budget, Kind},
@@ -24,6 +24,10 @@ struct Way {
     /// Everything by the rules, also what no rule ties.
     all_by_rules: bool,
     choose: Choose,
+    /// Machines to come are used the largest first.
+    largest_first: bool,
+    /// What needs a place of its own goes first, whatever its size.
+    loners_first: bool,
 }
 
 /// What a way comes to, in the order in which ways are judged.
@@ -35,10 +39,19 @@ struct Cost {
     machines: u32,
 }
 
-/// Pods up to which every way is tried.
+impl Cost {
+    /// Every pod is placed and nothing bought.
+    fn is_nothing(&self) -> bool {
+        self.left == 0 && self.machines == 0
+    }
+}
+
+/// Pods up to which more than one way is tried…
 const FEW_PODS: u32 = 25_000;
+/// …and every one.
+const VERY_FEW_PODS: u32 = 1000;
 /// How often a plan is planned again on the machines it buys.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 12;
 
 /// Machines bought so far, by kind and cause.
 type Bought = BTreeMap<(usize, Cause), u32>;
@@ -78,32 +91,56 @@ struct Order {
     free: Vec<usize>,
     /// All of them.
     all: Vec<usize>,
+    /// By queue: it needs a place of its own.
+    alone: Vec<bool>,
+    /// By queue: it wants to be near others.
+    follows: Vec<bool>,
     /// Some would rather have something.
     prefers: bool,
 }
 
 impl Order {
-    /// What needs a place of its own comes first, what wants to be near others last; else the
-    /// largest first, as the queues come.
     fn of(ground: &Ground<'_>, all: &[Waiting]) -> Self {
         let engine = &ground.engine;
-        let mut order: Vec<usize> = (0..all.len()).collect();
-        order.sort_by_key(|&queue| {
-            let Waiting { class, source, .. } = &all[queue];
-            let follows = !source.affinity.is_empty() && !engine.may_come_first(*class);
-            (follows, !engine.comes_alone(*class))
-        });
-        let (free, by_rules) = order
+        let queues: Vec<usize> = (0..all.len()).collect();
+        let (free, by_rules) = queues
             .iter()
             .partition(|&&queue| engine.is_independent(all[queue].class));
+        let follows = |waiting: &Waiting| {
+            !waiting.source.affinity.is_empty() && !engine.may_come_first(waiting.class)
+        };
         Self {
             by_rules,
             free,
-            all: order,
+            all: queues,
+            alone: all
+                .iter()
+                .map(|waiting| engine.comes_alone(waiting.class))
+                .collect(),
+            follows: all.iter().map(follows).collect(),
             prefers: all
                 .iter()
                 .any(|waiting| engine.preferred(waiting.class) > 0),
         }
+    }
+
+    /// Something is not a matter of counts alone.
+    fn is_tied(&self) -> bool {
+        self.prefers || !self.by_rules.is_empty()
+    }
+
+    /// Those that are placed by the rules, as they take turns; the others by counts.
+    fn turns(&self, way: Way) -> (Vec<usize>, &[usize]) {
+        let (mut by_rules, free) = if way.all_by_rules {
+            (self.all.clone(), &[][..])
+        } else {
+            (self.by_rules.clone(), self.free.as_slice())
+        };
+        by_rules.sort_by_key(|&queue| {
+            let alone = way.loners_first && self.alone[queue];
+            (self.follows[queue], !alone)
+        });
+        (by_rules, free)
     }
 }
 
@@ -120,30 +157,32 @@ impl Packing<'_> {
             })
             .collect();
         let order = Order::of(&ground, &waiting);
-        let minimums = self.minimums();
-        let way = self.best_way(&mut ground, &waiting, &order, &minimums);
-        let mut all = waiting.clone();
-        ground.fork();
-        self.go(&mut ground, &mut all, &order, way, &minimums);
-        if !order.by_rules.is_empty() || way.all_by_rules {
+        let mut bought = self.minimums();
+        let mut all = self.pack(&mut ground, &waiting, &order, &bought);
+        if order.is_tied() {
             // Once more with what is bought on its way, until it is all that is needed.
-            let mut bought = minimums;
-            for _ in 0..ROUNDS {
-                let needed = needed(&ground);
-                if needed == bought {
+            for round in 0..ROUNDS {
+                let mut needed = needed(&ground, 0);
+                let is_enough = ground.opened().is_empty();
+                if is_enough && needed == bought {
                     break;
+                }
+                // Where what is left out makes others necessary, nothing is left out any more.
+                if round >= ROUNDS / 2 && !is_enough {
+                    for (kind, count) in &bought {
+                        let kept = needed.entry(*kind).or_default();
+                        *kept = (*kept).max(*count);
+                    }
                 }
                 bought = needed;
                 ground.revert();
-                ground.fork();
-                all.clone_from(&waiting);
-                self.go(&mut ground, &mut all, &order, way, &bought);
+                all = self.pack(&mut ground, &waiting, &order, &bought);
             }
         }
         self.note_bounds(&ground, &all, report);
         report.preferences = preferences(&ground, &all);
         let plan = self.tell(&ground, &all, &mut queues, report);
-        let budget = self.budget(&needed(&ground));
+        let budget = self.budget(&needed(&ground, 0));
         for (queue, waiting) in queues.iter().zip(&all) {
             if queue.pods.is_empty() {
                 continue;
@@ -190,23 +229,28 @@ impl Packing<'_> {
         budget
     }
 
-    /// The way that is best: most pods placed, lowest price, within what they are worth the most
-    /// preferences met, fewest machines.
-    fn best_way(
+    /// Packs in the way that is best, beside machines that are bought already: most pods placed,
+    /// lowest price, within what they are worth the most preferences met, fewest machines.
+    fn pack(
         &self,
         ground: &mut Ground<'_>,
         waiting: &[Waiting],
         order: &Order,
-        minimums: &Bought,
-    ) -> Way {
+        bought: &Bought,
+    ) -> Vec<Waiting> {
         let ways = ways(order, waiting);
         let mut tried: Vec<(Way, Cost, u64)> = Vec::new();
-        for &way in ways.iter().filter(|_| ways.len() > 1) {
+        for &way in &ways {
             let mut all = waiting.to_vec();
             ground.fork();
-            self.go(ground, &mut all, order, way, minimums);
+            self.go(ground, &mut all, order, way, bought);
+            let cost = cost(ground, &all);
+            // There is no other way, or none can be better.
+            if ways.len() == 1 || (cost.is_nothing() && !order.prefers) {
+                return all;
+            }
             let (met, _) = preferences(ground, &all);
-            tried.push((way, cost(ground, &all), met));
+            tried.push((way, cost, met));
             ground.revert();
         }
         let least = tried.iter().map(|(_, cost, _)| cost).min().cloned();
@@ -217,11 +261,16 @@ impl Packing<'_> {
                     && cost.price.times(100) <= least.price.times(100 + worth as usize)
             })
         };
-        tried
+        let best = tried
             .iter()
             .filter(|(_, cost, _)| is_worth_it(cost))
-            .min_by(|(_, a, a_met), (_, b, b_met)| b_met.cmp(a_met).then_with(|| a.cmp(b)))
-            .map_or(ways[0], |(way, ..)| *way)
+            .min_by(|(_, a, a_met), (_, b, b_met)| b_met.cmp(a_met).then_with(|| a.cmp(b)));
+        let mut all = waiting.to_vec();
+        ground.fork();
+        if let Some((way, ..)) = best {
+            self.go(ground, &mut all, order, *way, bought);
+        }
+        all
     }
 
     /// Places what can be placed, and buys for it, beside machines that are bought already.
@@ -238,31 +287,35 @@ impl Packing<'_> {
                 ground.buy(kind, cause);
             }
         }
-        ground.order_coming();
+        ground.order_coming(way.largest_first);
+        ground.begin_opening();
         let budget = self.budget(bought);
         let mut market = Market::new(ground, &self.buyable, budget, way.choose);
-        let (by_rules, free) = if way.all_by_rules {
-            (&order.all, &[][..])
-        } else {
-            (&order.by_rules, order.free.as_slice())
-        };
-        // Whoever wants to be near pods that come later has another turn.
-        let mut before = None;
-        loop {
-            let left: u32 = by_rules.iter().map(|&queue| all[queue].left).sum();
-            if left == 0 || before == Some(left) {
-                break;
-            }
-            before = Some(left);
-            for &queue in by_rules {
-                market.place(ground, all, queue);
-            }
+        let (by_rules, free) = order.turns(way);
+        let by_rules = by_rules.as_slice();
+        // What the scheduler does at once; then evenly over all domains that can be had, then over
+        // those that are there.
+        place_all(&mut market, ground, all, by_rules, Reach::Existing);
+        if by_rules.iter().any(|&queue| all[queue].left > 0) {
+            let growing: Vec<usize> = self.growing(&market.budget);
+            ground.add_outposts(&growing);
+            place_all(&mut market, ground, all, by_rules, Reach::Everything);
+            ground.remove_outposts();
+            place_all(&mut market, ground, all, by_rules, Reach::Everything);
         }
         market.settle(ground, all);
         free::fill_existing(ground, all, free);
         free::fill_coming(ground, all, free, &self.whole);
         let limits = (&mut market.budget, &self.whole);
         free::buy(ground, all, free, &self.buyable, limits);
+    }
+
+    /// The kinds that more can be bought of.
+    fn growing(&self, budget: &Budget) -> Vec<usize> {
+        let kinds = self.buyable.iter().copied();
+        kinds
+            .filter(|&kind| budget.left(self.kinds[kind].group) > 0)
+            .collect()
     }
 
     fn note_bounds(&self, ground: &Ground<'_>, all: &[Waiting], report: &mut Report) {
@@ -374,40 +427,83 @@ impl Packing<'_> {
     }
 }
 
-/// The ways worth trying.
-fn ways(order: &Order, waiting: &[Waiting]) -> Vec<Way> {
-    let way = |all_by_rules, choose| Way {
-        all_by_rules,
-        choose,
-    };
-    if order.by_rules.is_empty() && !order.prefers {
-        return vec![way(false, Choose::Cheapest)];
+/// Gives queues turns until nothing more moves: whoever wants to be near pods that come later has
+/// another one.
+fn place_all<'a>(
+    market: &mut Market<'a>,
+    ground: &mut Ground<'a>,
+    all: &mut [Waiting],
+    queues: &[usize],
+    reach: Reach,
+) {
+    let mut before = None;
+    loop {
+        let left: u32 = queues.iter().map(|&queue| all[queue].left).sum();
+        if left == 0 || before == Some(left) {
+            break;
+        }
+        before = Some(left);
+        for &queue in queues {
+            market.place(ground, all, queue, reach);
+        }
     }
+}
+
+/// The ways worth trying, the likeliest first.
+fn ways(order: &Order, waiting: &[Waiting]) -> Vec<Way> {
+    let plain = Way {
+        all_by_rules: false,
+        choose: Choose::Cheapest,
+        largest_first: false,
+        loners_first: true,
+    };
+    if !order.is_tied() {
+        return vec![plain];
+    }
+    let all_by_rules = Way {
+        all_by_rules: true,
+        ..plain
+    };
     let pods = waiting
         .iter()
         .fold(0_u32, |sum, waiting| sum.saturating_add(waiting.left));
     if pods > FEW_PODS {
-        return vec![way(true, Choose::Cheapest)];
+        return vec![all_by_rules];
     }
-    let mut ways = Vec::new();
+    let mut ways = vec![all_by_rules];
     if !order.free.is_empty() {
-        ways.push(way(false, Choose::Cheapest));
-        if !order.by_rules.is_empty() {
-            ways.push(way(false, Choose::ByPod));
+        ways.push(plain);
+    }
+    let by_pod = |way: &Way| Way {
+        choose: Choose::ByPod,
+        ..*way
+    };
+    ways.extend(ways.clone().iter().map(by_pod));
+    if pods <= VERY_FEW_PODS {
+        for change in [
+            |way: &Way| Way {
+                loners_first: false,
+                ..*way
+            },
+            |way: &Way| Way {
+                largest_first: true,
+                ..*way
+            },
+        ] {
+            ways.extend(ways.clone().iter().map(change));
         }
     }
-    ways.extend([way(true, Choose::Cheapest), way(true, Choose::ByPod)]);
     ways
 }
 
-/// The machines that the plan buys, but those that got no pod.
-fn needed(ground: &Ground<'_>) -> Bought {
+/// The machines among the spots from this one on that are bought, but those that got no pod.
+fn needed(ground: &Ground<'_>, from: usize) -> Bought {
     let mut used = vec![false; ground.spots.len()];
     for placed in &ground.placed {
         used[placed.spot] = true;
     }
     let mut bought = Bought::new();
-    for (spot, used) in ground.spots.iter().zip(used) {
+    for (spot, used) in ground.spots.iter().zip(used).skip(from) {
         if let Of::Bought { kind, cause } = spot.of
             && (used || cause == Cause::MinNodes)
         {
@@ -417,6 +513,7 @@ fn needed(ground: &Ground<'_>) -> Bought {
     bought
 }
 
+/// What is left, and what was bought in this try.
 fn cost(ground: &Ground<'_>, all: &[Waiting]) -> Cost {
     let mut cost = Cost {
         left: all.iter().map(|waiting| waiting.left).sum(),
@@ -424,7 +521,7 @@ fn cost(ground: &Ground<'_>, all: &[Waiting]) -> Cost {
         price: HourlyPrice::ZERO,
         machines: 0,
     };
-    for ((kind, _), count) in needed(ground) {
+    for ((kind, _), count) in needed(ground, ground.opened().start) {
         match ground.kinds[kind].price {
             Some(price) => cost.price = cost.price + price.times(count as usize),
             None => cost.unpriced += count,

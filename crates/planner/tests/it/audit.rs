@@ -9,11 +9,14 @@ use model::{
 };
 use planner::{
     audit::{self, Violation},
-    scale_up::{Cause, Group, Input, Plan, plan},
+    scale_up::{Cause, Group, Input, Plan},
 };
 use proptest::prelude::*;
 
-use crate::scale_up::{class, group, input, offering, pods};
+use crate::{
+    plan,
+    scale_up::{class, group, input, offering, pods},
+};
 
 type Spoil = Box<dyn Fn(&mut Input, &mut Plan)>;
 
@@ -342,6 +345,6 @@ proptest! {
         if let (Some(priced), Some(bound)) = (priced, report.price_bound) {
             prop_assert!(bound <= priced.into_iter().sum());
         }
-        prop_assert_eq!(planner::scale_up::plan(&input), (plan, report));
+        prop_assert_eq!(crate::plan(&input), (plan, report));
     }
 }

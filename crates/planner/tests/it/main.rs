@@ -5,4 +5,15 @@ mod audit;
 mod lifecycle;
 mod price;
 mod removal;
+mod rules;
 mod scale_up;
+
+use ::planner::scale_up::{Input, Plan, Report};
+
+/// Plans, and holds the plan against the audit and every placement against the checker.
+pub(crate) fn plan(input: &Input) -> (Plan, Report) {
+    let (plan, report) = ::planner::scale_up::plan(input);
+    assert_eq!(::planner::audit::scale_up(input, &plan), []);
+    assert_eq!(::planner::audit::placements(input, &report), []);
+    (plan, report)
+}

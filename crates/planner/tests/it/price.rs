@@ -2,12 +2,15 @@
 
 use planner::{
     audit,
-    scale_up::{InFlight, Input, Placement, plan},
+    scale_up::{InFlight, Input, Placement},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use rust_decimal::Decimal;
 
-use crate::scale_up::{class, group, input, offering, pods};
+use crate::{
+    plan,
+    scale_up::{class, group, input, offering, pods},
+};
 
 /// The lowest price for placing these pods, by trying every partition into machines: each part
 /// costs what the cheapest offering that holds it does. `None`: some pod fits nowhere.

@@ -9,10 +9,13 @@ use model::{
 use planner::{
     audit,
     reason::{GroupRefusal, PodReason},
-    scale_up::{Cause, Choice, Group, InFlight, Input, Learned, Limits, Placement, plan},
+    scale_up::{Cause, Choice, Group, InFlight, Input, Learned, Limits, Placement},
 };
 use proptest::prelude::*;
+
 use rust_decimal::Decimal;
+
+use crate::plan;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -219,7 +222,7 @@ fn room_that_is_there_and_machines_on_their_way_are_used_first() {
     // The room of a node that is leaving does not count.
     input.leaving.insert(NodeName::new("n1"));
     assert_eq!(machines(&input), 1);
-    let (_, report) = planner::scale_up::plan(&input);
+    let (_, report) = crate::plan(&input);
     assert!(
         !report
             .pods
@@ -461,7 +464,7 @@ fn a_nominated_pod_waits_for_its_victims_and_its_room_is_not_given_away() {
     );
     // Where the node is gone or going, the nomination means nothing.
     input.leaving.insert(NodeName::new("n1"));
-    let (plan, _) = planner::scale_up::plan(&input);
+    let (plan, _) = crate::plan(&input);
     assert_eq!(
         plan.create[0].pods,
         [[
@@ -664,6 +667,6 @@ proptest! {
         let violations = audit::scale_up(&input, &plan);
         // A cluster that is above its limit already only must not grow.
         prop_assert!(violations.is_empty(), "{:?}", violations);
-        prop_assert_eq!(planner::scale_up::plan(&input), (plan, report));
+        prop_assert_eq!(crate::plan(&input), (plan, report));
     }
 }
