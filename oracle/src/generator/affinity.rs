@@ -45,6 +45,32 @@ pub(super) fn add(world: &mut World, draw: &mut Draw) {
                 json!([{"weight": 1, "podAffinityTerm": term}]);
         }
     }
+    if draw.percent(15) && !world.running.is_empty() {
+        no_namespace(world, draw);
+    }
+}
+
+/// A running pod wants nobody near whose namespace lacks a label; one that has no object lacks it.
+fn no_namespace(world: &mut World, draw: &mut Draw) {
+    draw.aim(Edge::AffinityNoNamespace);
+    let pending = draw.below(world.pending.len());
+    let namespace = text(&world.pending[pending], "/metadata/namespace").to_owned();
+    if draw.percent(80) {
+        let is_other = |object: &Value| text(object, "/metadata/name") != namespace;
+        world.namespaces.retain(is_other);
+    }
+    let lacking = if draw.percent(50) {
+        json!({"key": "team", "operator": "DoesNotExist"})
+    } else {
+        json!({"key": "team", "operator": "NotIn", "values": ["r"]})
+    };
+    let term = json!({
+        "topologyKey": draw.one(&[ZONE, ZONE, HOSTNAME]), "labelSelector": {},
+        "namespaceSelector": {"matchExpressions": [lacking]},
+    });
+    let running = draw.below(world.running.len());
+    let terms = &mut world.running[running]["spec"]["affinity"]["podAntiAffinity"][REQUIRED];
+    push(terms, term);
 }
 
 /// A pod that wants to be with its own kind, of which there may be none that counts.

@@ -65,6 +65,8 @@ edges! {
     AffinityNamespaceUnion,
     /// Namespaces are selected by their labels; one without an object has none.
     AffinityNamespaceLabels,
+    /// Running pods keep away from namespaces without some label, and the new pod's has no object.
+    AffinityNoNamespace,
     /// A null label selector matches no pod.
     AffinityNullSelector,
     /// `matchLabelKeys` and `mismatchLabelKeys` act through the merged selector only.
@@ -185,6 +187,8 @@ edges! {
     Static,
     /// Each waiting claim of a pod needs its own volume.
     StaticSeveral,
+    /// The smallest waiting claim chooses first, in whatever order the pod mounts them.
+    StaticOrder,
     /// A volume reserved for a claim, or for another.
     Prebound,
     /// A class with topologies provisions only there.

@@ -180,6 +180,10 @@ fn free_volumes(world: &mut World, pod: usize, draw: &mut Draw) {
     let claims = draw.one(&[1, 1, 2, 2]);
     if claims == 2 {
         draw.aim(Edge::StaticSeveral);
+        if draw.percent(35) {
+            contested(world, pod, draw);
+            return;
+        }
     }
     let class = draw.one(&["local", "local", "local", "wait", "zonal"]);
     for _ in 0..claims {
@@ -187,6 +191,38 @@ fn free_volumes(world: &mut World, pod: usize, draw: &mut Draw) {
         // With two, mostly nothing is wrong but for who gets which.
         let spoil = claims == 1 || draw.percent(40);
         volume_for_last_claim(world, class, spoil, draw);
+    }
+}
+
+/// Two claims and two volumes: the smaller claim takes the smaller volume, be it the only one that the
+/// larger could have.
+fn contested(world: &mut World, pod: usize, draw: &mut Draw) {
+    draw.aim(Edge::StaticOrder);
+    waiting(world, pod, "local", draw);
+    waiting(world, pod, "local", draw);
+    let number = world.claims as u64;
+    let size = number * GIB;
+    // The smaller of the two volumes is mostly the one that both want.
+    let other_size = size + draw.one(&[GIB / 4, GIB / 4, GIB / 4, 0]) - GIB / 8;
+    let mut wanted = volume(&format!("v{}", number - 1), size, "local", "Available");
+    let other = volume(&format!("v{number}"), other_size, "local", "Available");
+    let claim = last(world);
+    if draw.percent(50) {
+        claim["spec"]["selector"] = json!({"matchLabels": {"kind": "fast"}});
+        wanted["metadata"]["labels"]["kind"] = json!("fast");
+    } else {
+        let modes = json!(["ReadWriteOnce", "ReadOnlyMany"]);
+        claim["spec"]["accessModes"] = modes.clone();
+        wanted["spec"]["accessModes"] = modes;
+    }
+    if draw.percent(25) {
+        wanted["spec"]["nodeAffinity"] = volume_affinity(&world.names(), draw);
+    }
+    world.others.extend([wanted, other]);
+    if draw.percent(50)
+        && let Some(mounts) = world.pending[pod]["spec"]["volumes"].as_array_mut()
+    {
+        mounts.reverse();
     }
 }
 
