@@ -29,6 +29,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Say for each node and each machine that could be bought why it does not take a pod.
     Explain(crate::explain::ExplainArgs),
+    /// Say what would be bought for the pods that wait, or if the cluster were another.
+    Simulate(crate::simulate::SimulateArgs),
     /// Play a story on an embedded cluster and cloud.
     #[cfg(feature = "demo")]
     Demo(crate::demo::DemoArgs),

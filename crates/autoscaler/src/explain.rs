@@ -8,7 +8,7 @@ mod advice;
 mod answer;
 mod ask;
 mod cluster;
-mod words;
+pub(crate) mod words;
 
 use std::{
     error::Error as _,

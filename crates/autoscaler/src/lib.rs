@@ -8,6 +8,7 @@ pub mod demo;
 mod explain;
 mod logs;
 pub mod offline;
+mod simulate;
 mod term;
 mod wire;
 
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 pub use args::{Args, Command, RunArgs};
 pub use explain::{ExplainArgs, Output, Topic};
+pub use simulate::SimulateArgs;
 pub use wire::{Replica, Seams};
 
 /// Exit status for arguments that cannot be used.
@@ -26,6 +28,7 @@ pub fn run(args: Args) -> ExitCode {
     match args.command.unwrap_or(Command::Run(Box::new(args.run))) {
         Command::Run(run) => wire::main(*run),
         Command::Explain(explain) => explain::main(&explain),
+        Command::Simulate(simulate) => simulate::main(&simulate),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(&demo),
         Command::Crds => {

@@ -7,6 +7,7 @@
 mod catalogue;
 mod groups;
 pub(crate) mod live;
+pub(crate) mod reason;
 pub(crate) mod sources;
 
 use std::sync::Arc;

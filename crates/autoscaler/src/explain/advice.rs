@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use model::{Pod, PodState, SchedulingClass};
 
 use super::{
-    cluster::{Cluster, Offer, Reason, Verdicts},
+    cluster::{Cluster, Offer, Verdicts},
     words::{kind, listed, short, together},
 };
+use crate::offline::reason::Reason;
 
 /// Names of one line.
 const NAMES: usize = 5;

@@ -9,7 +9,8 @@ use std::{
 use model::Pod;
 use serde::Serialize;
 
-use super::cluster::{Cluster, Reason};
+use super::cluster::Cluster;
+use crate::offline::reason::{Reason, ReasonRow};
 
 /// Of this form.
 pub(super) const VERSION: u32 = 1;
@@ -43,13 +44,6 @@ struct Verdict {
     reasons: Vec<ReasonRow>,
 }
 
-#[derive(Serialize)]
-struct ReasonRow {
-    filter: &'static str,
-    reason: &'static str,
-    detail: String,
-}
-
 impl Verdict {
     fn of(reasons: &[Reason]) -> Self {
         Self {
@@ -59,14 +53,7 @@ impl Verdict {
                 .map(Reason::filter)
                 .filter(|filter| !filter.is_empty())
                 .collect(),
-            reasons: reasons
-                .iter()
-                .map(|reason| ReasonRow {
-                    filter: reason.filter(),
-                    reason: reason.name(),
-                    detail: reason.detail(),
-                })
-                .collect(),
+            reasons: reasons.iter().map(ReasonRow::from).collect(),
         }
     }
 }

@@ -13,49 +13,9 @@ use planner::{
     reason::GroupRefusal,
     scale_up::{self, Reserve, template},
 };
-use scheduling::{ClassId, Failure, NodeId, Snapshot};
+use scheduling::{ClassId, NodeId, Snapshot};
 
-use crate::offline::{self, Catalogue, ReadGroup};
-
-/// One reason against a node or a machine to come.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Reason {
-    /// A filter of the scheduler says no.
-    Filter(Failure),
-    /// It is not up to a filter.
-    Other {
-        /// The name.
-        name: &'static str,
-        /// In words.
-        detail: String,
-    },
-}
-
-impl Reason {
-    /// The filter's name; empty where no filter says it.
-    pub(super) fn filter(&self) -> &'static str {
-        match self {
-            Self::Filter(failure) => failure.filter().name(),
-            Self::Other { .. } => "",
-        }
-    }
-
-    /// The reason's name.
-    pub(super) const fn name(&self) -> &'static str {
-        match self {
-            Self::Filter(failure) => failure.reason(),
-            Self::Other { name, .. } => name,
-        }
-    }
-
-    /// The reason in words.
-    pub(super) fn detail(&self) -> String {
-        match self {
-            Self::Filter(failure) => failure.to_string(),
-            Self::Other { detail, .. } => detail.clone(),
-        }
-    }
-}
+use crate::offline::{self, Catalogue, ReadGroup, reason::Reason};
 
 /// A machine that a group could get.
 pub(super) struct Offer {

@@ -2,7 +2,7 @@
 
 use scheduling::Failure;
 
-use super::cluster::Reason;
+use crate::offline::reason::Reason;
 
 /// The reason in a few words, as a headline counts it.
 pub(super) fn short(reason: &Reason) -> String {
@@ -111,7 +111,7 @@ pub(super) fn together(reasons: &[&Reason]) -> String {
 }
 
 /// The first few names, and how many more there are.
-pub(super) fn listed<T: ToString>(names: &[T], few: usize) -> String {
+pub(crate) fn listed<T: ToString>(names: &[T], few: usize) -> String {
     let shown: Vec<String> = names.iter().take(few).map(ToString::to_string).collect();
     match names.len().saturating_sub(few) {
         0 => match shown.split_last() {

@@ -21,5 +21,6 @@ mod protection;
 mod regressions;
 mod removal;
 mod scenarios;
+mod simulate;
 mod story;
 mod upgrade;
