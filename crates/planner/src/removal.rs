@@ -8,6 +8,7 @@
 pub mod awaited;
 pub mod empty;
 mod proof;
+pub mod simulation;
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use model::{GroupKey, NodeName, PodRole};
 use planner::{
     lifecycle::{Phase, Removal, RemovalCause},
     removal::{
-        awaited::{Host, Rank, awaited},
+        awaited::{Rank, awaited},
         empty::{self, Candidate, Input, Refusal},
     },
 };
@@ -339,24 +339,12 @@ fn note_awaited(ctx: &Context, candidates: &mut [Candidate]) {
         (false, true) => Rank::Empty,
         (false, false) => Rank::Staying,
     };
-    let ranks: BTreeMap<&NodeName, Rank> = candidates
+    let ranks: BTreeMap<NodeName, Rank> = candidates
         .iter()
-        .map(|candidate| (&candidate.node, rank(candidate)))
+        .map(|candidate| (candidate.node.clone(), rank(candidate)))
         .collect();
     let Expected { cluster, leaving } = Expected::of(ctx);
-    let mut requested = cluster.requested();
-    let hosts = cluster
-        .nodes
-        .values()
-        .filter(|node| node.ready && node.defect.is_none())
-        .filter(|node| !leaving.contains(&node.name))
-        .map(|node| Host {
-            node,
-            requested: requested.remove(&node.name).unwrap_or_default(),
-            rank: ranks.get(&node.name).copied().unwrap_or(Rank::Staying),
-        })
-        .collect();
-    let awaited = awaited(hosts, &cluster.waiting);
+    let awaited = awaited(&cluster, &leaving, &ranks);
     for candidate in candidates {
         candidate.awaited_by = awaited.get(&candidate.node).cloned();
     }

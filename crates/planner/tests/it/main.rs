@@ -5,6 +5,7 @@ mod audit;
 mod lifecycle;
 mod price;
 mod removal;
+mod removal_simulation;
 mod rules;
 mod scale_up;
 
