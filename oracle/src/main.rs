@@ -19,7 +19,7 @@ enum Args {
     /// Records clusters and what the scheduler says about them.
     Corpus {
         /// How many clusters.
-        #[arg(long, default_value_t = 6000)]
+        #[arg(long, default_value_t = 8000)]
         clusters: u64,
         /// Where to, instead of this repository's corpus.
         #[arg(long)]

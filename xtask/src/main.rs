@@ -1,10 +1,13 @@
 //! Generated files: `cargo run -p xtask -- generate [--check]`; a control plane for a developer:
-//! `control-plane [--with-cloud]`; and filters held against the real scheduler's: `oracle fresh`.
+//! `control-plane [--with-cloud]`; filters held against the real scheduler's: `oracle fresh`; and
+//! wrong lines that those must find: `plant`.
+
+mod plant;
 
 use std::{
     fs,
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -26,6 +29,16 @@ enum Task {
         /// Its arguments; --help lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Plant wrong lines in a copy of the engine and see how soon the oracle's recorded clusters find
+    /// them (see docs/oracle-plants.md).
+    Plant {
+        /// Only in files whose path holds this.
+        #[arg(long)]
+        only: Option<String>,
+        /// Write the table to this file instead of printing it.
+        #[arg(long)]
+        into: Option<PathBuf>,
     },
     /// Compare filters with the real scheduler's (see oracle/README.md).
     #[command(disable_help_flag = true)]
@@ -71,6 +84,10 @@ fn run(task: &Task) -> anyhow::Result<()> {
     match task {
         Task::Generate { check } => generate(*check),
         Task::ControlPlane { arguments } => program("e2e", "control-plane", arguments),
+        Task::Plant { only, into } => {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            plant::plant(&root, only.as_deref(), into.as_deref())
+        }
         Task::Oracle { arguments } => program("oracle", "oracle", arguments),
     }
 }
@@ -156,6 +173,7 @@ mod tests {
             "CONTRIBUTING.md",
             "docs/explain.md",
             "docs/figures.md",
+            "docs/oracle-plants.md",
         ] {
             let text = fs::read_to_string(root.join(document)).unwrap();
             // What stands between two backticks of one line.

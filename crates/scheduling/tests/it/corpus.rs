@@ -1,10 +1,13 @@
 //! The filters held against kube-scheduler's own plugins, on the recorded clusters: every failing
 //! filter for every pending pod on every node.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use intake::dump::Dump;
-use oracle::{NodeVerdict, PodVerdict, Verdicts, corpus, differences};
+use oracle::{NodeVerdict, PodVerdict, Recorded, Verdicts, corpus, differences};
 use scheduling::{Failure, Filter, PlacedPods, Snapshot};
 use serde_json::Value;
 
@@ -31,11 +34,10 @@ fn verdicts(cluster: &Value) -> Result<Verdicts, String> {
                     .map(Failure::filter)
                     .map(Filter::name)
                     .collect();
-                let fits = snapshot.fits(class, node);
-                assert_eq!(fits, failures.is_empty(), "{failures:?}");
                 NodeVerdict {
                     node: snapshot.name(node).unwrap().to_string(),
-                    fits,
+                    // Where this is not what the filters say, that is a difference, too.
+                    fits: snapshot.fits(class, node),
                     filters: filters.into_iter().map(str::to_owned).collect(),
                 }
             })
@@ -65,4 +67,35 @@ fn every_verdict_is_the_schedulers_own_on_every_recorded_cluster() {
         differing.len(),
         differing[..differing.len().min(40)].join("\n")
     );
+}
+
+/// So many of the recorded clusters, always the same in the same order, in which their seeds are no
+/// order at all.
+fn shuffled(count: usize) -> Vec<Recorded> {
+    let mut sample = BTreeMap::new();
+    for recorded in corpus().unwrap() {
+        let recorded = recorded.unwrap();
+        // An odd factor: no two seeds have one place.
+        let place = recorded.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        sample.insert(place, recorded);
+        if sample.len() > count {
+            sample.pop_last();
+        }
+    }
+    sample.into_values().collect()
+}
+
+/// What `cargo run -p xtask -- plant` asks: how many clusters it takes until a wrong line shows.
+#[test]
+#[ignore = "a part of what is looked at anyway, in another order"]
+fn no_case_of_a_shuffled_sample_differs() {
+    let count = std::env::var("ORACLE_CASES").map_or(1000, |count| count.parse().unwrap());
+    let sample = shuffled(count);
+    assert_eq!(sample.len(), count);
+    for (index, recorded) in sample.iter().enumerate() {
+        if let Some(difference) = differences(recorded, &verdicts).first() {
+            let (case, seed) = (index + 1, recorded.seed);
+            panic!("seed {seed} differs at case {case} of {count}: {difference}");
+        }
+    }
 }
