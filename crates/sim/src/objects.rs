@@ -1,6 +1,6 @@
 //! What the actors read of Kubernetes' objects: only the fields that decide something here.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,7 +17,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::Resource;
-use serde::Deserialize;
+use model::{NodeShape, SchedulingClass};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
 use crate::{
@@ -129,6 +130,12 @@ object!(
     Note
 );
 
+impl Object for intake::NamespaceView {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
 impl Object for api::NodeGroup {
     fn metadata(&self) -> &ObjectMeta {
         &self.metadata
@@ -159,14 +166,43 @@ pub(crate) fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&
 
 // === Pods ===
 
-#[derive(Resource, Deserialize, Clone, Debug)]
+#[derive(Resource, Clone, Debug)]
 #[resource(inherit = KubePod)]
 pub(crate) struct Pod {
     pub(crate) metadata: ObjectMeta,
-    #[serde(default)]
     pub(crate) spec: PodSpec,
-    #[serde(default)]
     pub(crate) status: PodStatus,
+    /// What `checker` judges it by; `None` where that cannot be read.
+    pub(crate) class: Option<Arc<SchedulingClass>>,
+}
+
+impl<'de> Deserialize<'de> for Pod {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Plain {
+            metadata: ObjectMeta,
+            #[serde(default)]
+            spec: PodSpec,
+            #[serde(default)]
+            status: PodStatus,
+        }
+        let object = Value::deserialize(deserializer)?;
+        let plain = Plain::deserialize(&object).map_err(D::Error::custom)?;
+        Ok(Self {
+            metadata: plain.metadata,
+            spec: plain.spec,
+            status: plain.status,
+            class: class_of(&object),
+        })
+    }
+}
+
+/// Nothing here provides volumes, so no pod waits for one.
+fn class_of(pod: &Value) -> Option<Arc<SchedulingClass>> {
+    let mut class = intake::PodView::deserialize(pod).ok()?.class();
+    class.claims.clear();
+    class.disks.clear();
+    Some(Arc::new(class))
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -210,6 +246,13 @@ pub(crate) struct Container {
     ports: Vec<Port>,
 }
 
+impl Container {
+    /// An init container that goes on running beside the others.
+    fn is_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 struct Requirements {
@@ -219,8 +262,27 @@ struct Requirements {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Port {
-    host_port: Option<i64>,
+    #[serde(rename = "hostPort")]
+    of_host: Option<i64>,
     protocol: Option<String>,
+    #[serde(rename = "hostIP")]
+    host_ip: Option<String>,
+}
+
+/// A port that a pod takes of its node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct HostPort {
+    pub(crate) number: i64,
+    pub(crate) protocol: String,
+    /// `None` is every address.
+    pub(crate) address: Option<String>,
+}
+
+impl HostPort {
+    pub(crate) fn clashes(&self, other: &Self) -> bool {
+        (self.number, &self.protocol) == (other.number, &other.protocol)
+            && (self.address.is_none() || other.address.is_none() || self.address == other.address)
+    }
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -254,7 +316,7 @@ impl PodSpec {
         for container in &self.init_containers {
             let mut need = of(container)?;
             amounts::add(&mut need, &sidecars);
-            if container.restart_policy.as_deref() == Some("Always") {
+            if container.is_sidecar() {
                 sidecars.clone_from(&need);
             }
             amounts::raise(&mut peak, &need);
@@ -273,16 +335,19 @@ impl PodSpec {
         Ok(total)
     }
 
-    /// The ports the pod takes of its node, as protocol and number.
-    pub(crate) fn host_ports(&self) -> Vec<(String, i64)> {
-        let ports = self
-            .containers
-            .iter()
-            .flat_map(|container| &container.ports);
-        let mut taken: Vec<_> = ports
+    /// The ports that the containers and sidecars take of the node.
+    pub(crate) fn host_ports(&self) -> Vec<HostPort> {
+        let sidecars = self.init_containers.iter().filter(|c| c.is_sidecar());
+        let containers = self.containers.iter().chain(sidecars);
+        let mut taken: Vec<_> = containers
+            .flat_map(|container| &container.ports)
             .filter_map(|port| {
-                let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-                Some((protocol, port.host_port.filter(|number| *number > 0)?))
+                let address = port.host_ip.clone();
+                Some(HostPort {
+                    number: port.of_host.filter(|number| *number > 0)?,
+                    protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+                    address: address.filter(|ip| !ip.is_empty() && ip != "0.0.0.0"),
+                })
             })
             .collect();
         taken.sort();
@@ -314,14 +379,36 @@ impl Pod {
 
 // === Nodes ===
 
-#[derive(Resource, Deserialize, Clone, Debug)]
+#[derive(Resource, Clone, Debug)]
 #[resource(inherit = KubeNode)]
 pub(crate) struct Node {
     pub(crate) metadata: ObjectMeta,
-    #[serde(default)]
     pub(crate) spec: NodeSpec,
-    #[serde(default)]
     pub(crate) status: NodeStatus,
+    /// What `checker` judges it by; `None` where that cannot be read.
+    pub(crate) shape: Option<Arc<NodeShape>>,
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Plain {
+            metadata: ObjectMeta,
+            #[serde(default)]
+            spec: NodeSpec,
+            #[serde(default)]
+            status: NodeStatus,
+        }
+        let object = Value::deserialize(deserializer)?;
+        let plain = Plain::deserialize(&object).map_err(D::Error::custom)?;
+        let view = intake::NodeView::deserialize(&object).ok();
+        Ok(Self {
+            metadata: plain.metadata,
+            spec: plain.spec,
+            status: plain.status,
+            shape: view.map(|view| view.node().shape),
+        })
+    }
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]

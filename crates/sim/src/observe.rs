@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use intake::NamespaceView;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
@@ -60,6 +61,7 @@ impl<K> Seen<K> {
 pub(crate) enum Change {
     Pod(Seen<Pod>),
     Node(Seen<Node>),
+    Namespace(Seen<NamespaceView>),
     Lease(Seen<Lease>),
     Deployment(Seen<Deployment>),
     ReplicaSet(Seen<ReplicaSet>),
@@ -79,6 +81,7 @@ pub(crate) enum Change {
 pub(crate) enum Kind {
     Pod,
     Node,
+    Namespace,
     Lease,
     Deployment,
     ReplicaSet,
@@ -126,6 +129,7 @@ impl Observer {
     pub(crate) fn start(self, tasks: &Tasks) {
         self.watch::<Pod>(Kind::Pod, Change::Pod, tasks);
         self.watch::<Node>(Kind::Node, Change::Node, tasks);
+        self.watch::<NamespaceView>(Kind::Namespace, Change::Namespace, tasks);
         self.watch::<Deployment>(Kind::Deployment, Change::Deployment, tasks);
         self.watch::<ReplicaSet>(Kind::ReplicaSet, Change::ReplicaSet, tasks);
         self.watch::<StatefulSet>(Kind::StatefulSet, Change::StatefulSet, tasks);

@@ -275,7 +275,7 @@ impl<K: ApiServer> World<K> {
             play("daemonsets", actor, news, &self.clock, tasks);
         }
         if actors.scheduler {
-            let (_, news) = observer.listen(&[Kind::Node, Kind::Pod]);
+            let (_, news) = observer.listen(&[Kind::Namespace, Kind::Node, Kind::Pod]);
             let scheduler = Scheduler::new(
                 client("kube-scheduler"),
                 clock(),

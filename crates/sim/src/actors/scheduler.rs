@@ -1,10 +1,12 @@
 //! A naive scheduler: binds each pending pod to the node with the most free CPU that takes it, and
 //! says of the others why no node does.
 //!
-//! Knows resources (init containers, sidecars and overhead included), nodeSelector, required node
-//! affinity, taints, cordons, host ports and scheduling gates. It has its own reading of these
-//! rules and shares no code with the product's filters: the two check each other. It does not
-//! preempt, and it ignores preferences, inter-pod affinity and topology spread.
+//! It has its own reading of the rules that look at one node ([`room`]), and asks `checker` for those
+//! that look at other pods ([`rules`]); it shares no code with the product's filters, so a wrong yes of
+//! theirs shows as a pod that never runs. It does not preempt, and ignores preferences and volumes.
+
+mod room;
+mod rules;
 
 use std::{
     cmp::Reverse,
@@ -13,53 +15,35 @@ use std::{
     time::Duration,
 };
 
+use intake::NamespaceView;
 use jiff::Timestamp;
+use model::SchedulingClass;
 use runtime::{Clock, Randomness};
 use serde_json::json;
 
+use self::{
+    room::{Room, obstacles},
+    rules::Rules,
+};
 use super::{AGAIN, Actor, sooner};
 use crate::{
     amounts::{self, Amounts},
     config::Range,
-    matching::{self, Labels, Taint},
-    objects::{Key, Node, Object, Pod, condition},
+    objects::{HostPort, Key, Node, Object, Pod, condition},
     observe::{Change, Seen},
     requests::{EVENTS, PODS, Writer, absent, conflict},
 };
 
 const NAME: &str = "default-scheduler";
 
-/// A node and what is left of it. Pods may be known before their node is.
-#[derive(Default)]
-struct Room {
-    name: String,
-    /// The node exists.
-    exists: bool,
-    labels: Labels,
-    taints: Vec<Taint>,
-    unschedulable: bool,
-    allocatable: Amounts,
-    used: Amounts,
-    ports: BTreeMap<(String, i64), u32>,
-    pods: usize,
-}
-
-impl Room {
-    fn free(&self, resource: &str) -> i128 {
-        self.allocatable.get(resource).copied().unwrap_or_default()
-            - self.used.get(resource).copied().unwrap_or_default()
-    }
-
-    fn rank(&self) -> (Reverse<i128>, String) {
-        (Reverse(self.free("cpu")), self.name.clone())
-    }
-}
-
 /// A pod on a node, or about to be.
 struct Placed {
     node: String,
     requests: Amounts,
-    ports: Vec<(String, i64)>,
+    ports: Vec<HostPort>,
+    class: Arc<SchedulingClass>,
+    /// Its deletion was asked for.
+    ending: bool,
 }
 
 /// Order of the queue: priority, age, name.
@@ -68,9 +52,15 @@ type Turn = (Reverse<i64>, Timestamp, Key);
 struct Waiting {
     pod: Arc<Pod>,
     turn: Turn,
-    class: u32,
+    sort: u32,
     /// The verdict last written to the pod.
     told: Option<String>,
+}
+
+/// Pods of one sort fit nowhere.
+struct Refusal {
+    verdict: String,
+    class: Arc<SchedulingClass>,
 }
 
 pub(crate) struct Scheduler {
@@ -83,9 +73,11 @@ pub(crate) struct Scheduler {
     placed: BTreeMap<Key, Placed>,
     waiting: BTreeMap<Key, Waiting>,
     untried: BTreeSet<Turn>,
-    classes: BTreeMap<String, u32>,
-    /// Classes that fit nowhere since room was last gained, with the verdict.
-    refused: BTreeMap<u32, String>,
+    /// Numbers of the sorts of pods that are told apart.
+    sorts: BTreeMap<(String, Arc<SchedulingClass>), u32>,
+    /// Sorts that fit nowhere since room was last gained.
+    refused: BTreeMap<u32, Refusal>,
+    rules: Rules,
     pass_at: Option<Duration>,
 }
 
@@ -101,8 +93,9 @@ impl Scheduler {
             placed: BTreeMap::new(),
             waiting: BTreeMap::new(),
             untried: BTreeSet::new(),
-            classes: BTreeMap::new(),
+            sorts: BTreeMap::new(),
             refused: BTreeMap::new(),
+            rules: Rules::default(),
             pass_at: None,
         }
     }
@@ -123,6 +116,35 @@ impl Scheduler {
         }
     }
 
+    /// A pod was placed or is ending: pods whose rules look at others get another turn.
+    fn pods_moved(&mut self, now: Duration) {
+        let refused = self.refused.iter();
+        let again: BTreeSet<u32> = refused
+            .filter(|(_, refusal)| rules::looks_at_others(&refusal.class))
+            .map(|(sort, _)| *sort)
+            .collect();
+        if again.is_empty() {
+            return;
+        }
+        self.refused.retain(|sort, _| !again.contains(sort));
+        let waiting = self.waiting.values();
+        let turns = waiting.filter(|waiting| again.contains(&waiting.sort));
+        self.untried
+            .extend(turns.map(|waiting| waiting.turn.clone()));
+        self.want_pass(now);
+    }
+
+    fn namespace(&mut self, seen: &Seen<NamespaceView>, now: Duration) {
+        let name = seen.object().key().name;
+        let labels = match seen {
+            Seen::Put(namespace) => Some(namespace.labels()),
+            Seen::Gone(_) => None,
+        };
+        if self.rules.namespace(&name, labels) {
+            self.gained_room(now);
+        }
+    }
+
     fn node(&mut self, seen: &Seen<Node>, now: Duration) {
         let node = seen.object();
         let name = node.key().name;
@@ -135,6 +157,7 @@ impl Scheduler {
         let room = self.rooms.entry(name.clone()).or_default();
         let rank = room.rank();
         if let Seen::Gone(_) = seen {
+            self.rules.outdated();
             room.exists = false;
             self.by_room.remove(&rank);
             if room.pods == 0 {
@@ -148,7 +171,8 @@ impl Scheduler {
             && room.labels == *node.labels()
             && room.taints == node.spec.taints
             && room.unschedulable == node.spec.unschedulable
-            && room.allocatable == allocatable;
+            && room.allocatable == allocatable
+            && room.shape == node.shape;
         if same {
             return; // a heartbeat
         }
@@ -158,6 +182,8 @@ impl Scheduler {
         room.taints.clone_from(&node.spec.taints);
         room.unschedulable = node.spec.unschedulable;
         room.allocatable = allocatable;
+        room.shape.clone_from(&node.shape);
+        self.rules.outdated();
         let now_ranked = room.rank();
         self.by_room.remove(&rank);
         self.by_room.insert(now_ranked);
@@ -168,10 +194,9 @@ impl Scheduler {
         let room = self.rooms.entry(placed.node.clone()).or_default();
         let rank = room.rank();
         amounts::add(&mut room.used, &placed.requests);
-        for port in &placed.ports {
-            *room.ports.entry(port.clone()).or_default() += 1;
-        }
+        room.ports.extend(placed.ports.iter().cloned());
         room.pods += 1;
+        self.rules.put(&placed);
         if room.exists {
             let ranked = room.rank();
             self.by_room.remove(&rank);
@@ -185,15 +210,13 @@ impl Scheduler {
         let Some(placed) = self.placed.remove(key) else {
             return false;
         };
+        self.rules.taken_away(&placed);
         if let Some(room) = self.rooms.get_mut(&placed.node) {
             let rank = room.rank();
             amounts::subtract(&mut room.used, &placed.requests);
             for port in &placed.ports {
-                if let Some(count) = room.ports.get_mut(port) {
-                    *count -= 1;
-                    if *count == 0 {
-                        room.ports.remove(port);
-                    }
+                if let Some(taken) = room.ports.iter().position(|taken| taken == port) {
+                    room.ports.swap_remove(taken);
                 }
             }
             room.pods -= 1;
@@ -225,25 +248,7 @@ impl Scheduler {
             }
         } else if let Some(node) = pod.node() {
             self.forget_waiting(&key);
-            if self
-                .placed
-                .get(&key)
-                .is_none_or(|placed| placed.node != node)
-            {
-                self.release(&key);
-                // What is on a node already counts for what can be read of it.
-                let requests = pod.spec.requests().unwrap_or_default();
-                let ports = pod.spec.host_ports();
-                let node = node.to_owned();
-                self.place(
-                    key,
-                    Placed {
-                        node,
-                        requests,
-                        ports,
-                    },
-                );
-            }
+            self.bound(key, pod, node, now);
         } else if pod.deleting()
             || !pod.spec.scheduling_gates.is_empty()
             || pod.spec.scheduler_name.as_deref().unwrap_or(NAME) != NAME
@@ -251,6 +256,33 @@ impl Scheduler {
             self.forget_waiting(&key);
         } else if !self.placed.contains_key(&key) {
             self.queue(key, pod, now);
+        }
+    }
+
+    /// What is on a node already counts for what can be read of it.
+    fn bound(&mut self, key: Key, pod: &Pod, node: &str, now: Duration) {
+        let class = pod.class.clone().unwrap_or_default();
+        let ending = pod.deleting();
+        let known = self.placed.get(&key).filter(|placed| placed.node == node);
+        // Of what is known of it no more can change: a pod that is bound is read a little
+        // differently, by what it has and not by what it wanted.
+        let relabelled = known.is_some_and(|placed| placed.class.labels != class.labels);
+        if known.is_some_and(|placed| placed.ending == ending) && !relabelled {
+            return;
+        }
+        self.release(&key);
+        let placed = Placed {
+            node: node.to_owned(),
+            requests: pod.spec.requests().unwrap_or_default(),
+            ports: pod.spec.host_ports(),
+            class,
+            ending,
+        };
+        self.place(key, placed);
+        if relabelled {
+            self.gained_room(now);
+        } else {
+            self.pods_moved(now);
         }
     }
 
@@ -265,8 +297,9 @@ impl Scheduler {
             pod.spec.host_ports(),
         ])
         .to_string();
-        let fresh = self.classes.len() as u32;
-        let class = *self.classes.entry(signature).or_insert(fresh);
+        let fresh = self.sorts.len() as u32;
+        let class = pod.class.clone().unwrap_or_default();
+        let sort = *self.sorts.entry((signature, class)).or_insert(fresh);
         let turn = (
             Reverse(pod.spec.priority.unwrap_or_default()),
             pod.created(),
@@ -280,24 +313,33 @@ impl Scheduler {
             Waiting {
                 pod: Arc::clone(pod),
                 turn: turn.clone(),
-                class,
+                sort,
                 told,
             },
         );
-        if before.is_none_or(|before| before.class != class || before.turn != turn) {
+        if before.is_none_or(|before| before.sort != sort || before.turn != turn) {
             self.untried.insert(turn);
             self.want_pass(now);
         }
     }
 
     /// The node for a pod, or why there is none.
-    fn choose(&self, pod: &Pod) -> Result<Placed, String> {
+    fn choose(&mut self, pod: &Pod) -> Result<Placed, String> {
         let requests = pod
             .spec
             .requests()
             .map_err(|resource| format!("the pod's request of {resource} is not a quantity"))?;
-        let ports = pod.spec.host_ports();
-        let cpu = requests.get("cpu").copied().unwrap_or_default();
+        let class = pod.class.clone();
+        let wanted = Placed {
+            node: String::new(),
+            requests,
+            ports: pod.spec.host_ports(),
+            class: class.ok_or("the pod's rules cannot be read")?,
+            ending: false,
+        };
+        self.rules
+            .prepare(&wanted.class, &self.rooms, self.placed.values());
+        let cpu = wanted.requests.get("cpu").copied().unwrap_or_default();
         for (Reverse(free), name) in &self.by_room {
             if *free < cpu {
                 break; // nodes come by free CPU
@@ -305,25 +347,31 @@ impl Scheduler {
             let Some(room) = self.rooms.get(name) else {
                 continue;
             };
-            if obstacles(room, pod, &requests, &ports).is_empty() {
+            if self.against(room, pod, &wanted).is_empty() {
                 let node = name.clone();
-                return Ok(Placed {
-                    node,
-                    requests,
-                    ports,
-                });
+                return Ok(Placed { node, ..wanted });
             }
         }
-        Err(self.verdict(pod, &requests, &ports))
+        Err(self.verdict(pod, &wanted))
     }
 
-    fn verdict(&self, pod: &Pod, requests: &Amounts, ports: &[(String, i64)]) -> String {
+    /// Why a node does not take a pod; empty when it does.
+    fn against(&self, room: &Room, pod: &Pod, wanted: &Placed) -> Vec<String> {
+        let plain = obstacles(room, pod, &wanted.requests, &wanted.ports);
+        if !plain.is_empty() {
+            return plain;
+        }
+        let broken = self.rules.broken(&wanted.class, &room.name);
+        broken.into_iter().collect()
+    }
+
+    fn verdict(&self, pod: &Pod, wanted: &Placed) -> String {
         if self.by_room.is_empty() {
             return "no nodes available to schedule pods".to_owned();
         }
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for room in self.rooms.values().filter(|room| room.exists) {
-            for obstacle in obstacles(room, pod, requests, ports) {
+            for obstacle in self.against(room, pod, wanted) {
                 *counts.entry(obstacle).or_default() += 1;
             }
         }
@@ -340,61 +388,74 @@ impl Scheduler {
     }
 
     async fn pass(&mut self, now: Duration) {
-        while let Some((_, _, key)) = self.untried.pop_first() {
-            let Some(waiting) = self.waiting.get(&key) else {
+        let mut again = Vec::new();
+        while let Some(turn) = self.untried.pop_first() {
+            let (_, _, key) = &turn;
+            let Some(waiting) = self.waiting.get(key) else {
                 continue;
             };
             let pod = Arc::clone(&waiting.pod);
-            let class = waiting.class;
-            let choice = match self.refused.get(&class) {
-                Some(verdict) => Err(verdict.clone()),
+            let sort = waiting.sort;
+            let choice = match self.refused.get(&sort) {
+                Some(refusal) => Err(refusal.verdict.clone()),
                 None => self.choose(&pod),
             };
             match choice {
-                Ok(placed) => self.bind(key, &pod, placed, now).await,
+                Ok(placed) => {
+                    if self.bind(key, &pod, placed).await {
+                        self.pods_moved(now);
+                    } else {
+                        again.push(turn);
+                    }
+                }
                 Err(verdict) => {
-                    self.refused.insert(class, verdict.clone());
-                    self.tell(&key, &pod, verdict).await;
+                    let class = pod.class.clone().unwrap_or_default();
+                    self.tell(key, &pod, &verdict).await;
+                    self.refused.insert(sort, Refusal { verdict, class });
                 }
             }
         }
+        if !again.is_empty() {
+            self.untried.extend(again);
+            self.pass_at = sooner(self.pass_at, Some(now + AGAIN));
+        }
     }
 
-    async fn bind(&mut self, key: Key, pod: &Pod, placed: Placed, now: Duration) {
+    /// False: it is to be tried again.
+    async fn bind(&mut self, key: &Key, pod: &Pod, placed: Placed) -> bool {
         let node = placed.node.clone();
-        let turn = self.waiting.get(&key).map(|waiting| waiting.turn.clone());
         self.place(key.clone(), placed);
         let body = json!({
             "apiVersion": "v1", "kind": "Binding",
             "metadata": {"name": key.name, "namespace": key.namespace, "uid": pod.uid()},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         });
-        match self.writer.post(PODS, &key, "binding", &body).await {
+        match self.writer.post(PODS, key, "binding", &body).await {
             Ok(_) => {
-                self.waiting.remove(&key);
+                self.waiting.remove(key);
                 let message = format!("Successfully assigned {key} to {node}");
-                self.event(&key, pod, "Normal", "Scheduled", &message).await;
+                self.event(key, pod, "Normal", "Scheduled", &message).await;
+                true
             }
             Err(error) => {
                 tracing::debug!(pod = %key, node, %error, "not bound");
-                self.release(&key);
-                if absent(&error) || conflict(&error) {
-                    // Gone, or bound by someone else: the news will say.
-                    self.waiting.remove(&key);
-                } else {
-                    self.untried.extend(turn);
-                    self.pass_at = sooner(self.pass_at, Some(now + AGAIN));
+                self.release(key);
+                // Gone, or bound by someone else: the news will say.
+                let settled = absent(&error) || conflict(&error);
+                if settled {
+                    self.waiting.remove(key);
                 }
+                settled
             }
         }
     }
 
-    async fn tell(&mut self, key: &Key, pod: &Pod, verdict: String) {
+    async fn tell(&mut self, key: &Key, pod: &Pod, verdict: &String) {
         let told = self
             .waiting
             .get(key)
             .and_then(|waiting| waiting.told.as_ref());
-        if told == Some(&verdict) {
+        if told == Some(verdict) {
             return;
         }
         let since = condition(&pod.status.conditions, "PodScheduled")
@@ -407,10 +468,10 @@ impl Scheduler {
         }]});
         match self.writer.patch_status(PODS, key, &status).await {
             Ok(_) => {
-                self.event(key, pod, "Warning", "FailedScheduling", &verdict)
+                self.event(key, pod, "Warning", "FailedScheduling", verdict)
                     .await;
                 if let Some(waiting) = self.waiting.get_mut(key) {
-                    waiting.told = Some(verdict);
+                    waiting.told = Some(verdict.clone());
                 }
             }
             Err(error) => tracing::debug!(pod = %key, %error, "verdict not written"),
@@ -439,44 +500,6 @@ impl Scheduler {
     }
 }
 
-/// Why a node does not take a pod; empty when it does. The words are kube-scheduler's.
-fn obstacles(room: &Room, pod: &Pod, requests: &Amounts, ports: &[(String, i64)]) -> Vec<String> {
-    let spec = &pod.spec;
-    let cordon = Taint {
-        key: "node.kubernetes.io/unschedulable".to_owned(),
-        effect: "NoSchedule".to_owned(),
-        ..Taint::default()
-    };
-    if room.unschedulable && !spec.tolerations.iter().any(|t| t.tolerates(&cordon)) {
-        return vec!["node(s) were unschedulable".to_owned()];
-    }
-    if let Some(taint) = matching::repelled_by(&room.taints, &spec.tolerations) {
-        let value = taint.value.as_deref().unwrap_or_default();
-        return vec![format!(
-            "node(s) had untolerated taint(s) {{{}: {value}}}",
-            taint.key
-        )];
-    }
-    let affine = matching::contains(&room.labels, &spec.node_selector)
-        && spec
-            .required_nodes()
-            .is_none_or(|required| required.matches(&room.name, &room.labels));
-    if !affine {
-        return vec!["node(s) didn't match Pod's node affinity/selector".to_owned()];
-    }
-    if ports.iter().any(|port| room.ports.contains_key(port)) {
-        return vec!["node(s) didn't have free ports for the requested pod ports".to_owned()];
-    }
-    requests
-        .iter()
-        .filter(|(resource, amount)| room.free(resource) < **amount)
-        .map(|(resource, _)| match resource.as_str() {
-            "pods" => "Too many pods".to_owned(),
-            other => format!("Insufficient {other}"),
-        })
-        .collect()
-}
-
 /// The present instant as Kubernetes writes it.
 pub(crate) fn stamp(clock: &Clock) -> String {
     clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -487,6 +510,7 @@ impl Actor for Scheduler {
         match change {
             Change::Node(seen) => self.node(&seen, now),
             Change::Pod(seen) => self.pod(&seen, now),
+            Change::Namespace(seen) => self.namespace(&seen, now),
             _ => {}
         }
     }
@@ -497,61 +521,5 @@ impl Actor for Scheduler {
             self.pass(now).await;
         }
         self.pass_at
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pod(spec: &serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
-    }
-
-    fn room(cpu: i128) -> Room {
-        Room {
-            name: "a".to_owned(),
-            allocatable: [("cpu".to_owned(), cpu), ("pods".to_owned(), 110_000)].into(),
-            ..Room::default()
-        }
-    }
-
-    fn why(room: &Room, pod: &Pod) -> Vec<String> {
-        obstacles(
-            room,
-            pod,
-            &pod.spec.requests().unwrap(),
-            &pod.spec.host_ports(),
-        )
-    }
-
-    #[test]
-    fn a_node_without_enough_cpu_is_named_in_the_schedulers_words() {
-        let pod = pod(&json!({"containers": [{"resources": {"requests": {"cpu": "2"}}}]}));
-        assert_eq!(why(&room(1000), &pod), ["Insufficient cpu"]);
-        assert!(why(&room(2000), &pod).is_empty());
-    }
-
-    #[test]
-    fn a_cordoned_node_takes_only_pods_that_tolerate_the_cordon() {
-        let cordoned = Room {
-            unschedulable: true,
-            ..room(1000)
-        };
-        assert_eq!(
-            why(&cordoned, &pod(&json!({}))),
-            ["node(s) were unschedulable"]
-        );
-        let tolerant = pod(&json!({"tolerations": [{"operator": "Exists"}]}));
-        assert!(why(&cordoned, &tolerant).is_empty());
-    }
-
-    #[test]
-    fn a_host_port_is_taken_once() {
-        let mut room = room(1000);
-        let pod = pod(&json!({"containers": [{"ports": [{"hostPort": 80}]}]}));
-        assert!(why(&room, &pod).is_empty());
-        room.ports.insert(("TCP".to_owned(), 80), 1);
-        assert_eq!(why(&room, &pod).len(), 1);
     }
 }

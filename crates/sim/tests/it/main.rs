@@ -10,6 +10,7 @@
 mod actors;
 mod determinism;
 mod load;
+mod placement;
 mod scenarios;
 mod stories;
 
