@@ -218,7 +218,10 @@ async fn a_missing_catalogue_is_asked_for_at_its_own_pace_and_a_known_one_seldom
     let scene = Scene::begin(Mood::Down, Duration::ZERO);
     scene.clock.sleep(Duration::from_secs(61)).await;
     let asked = scene.shop.catalogues.lock().unwrap().clone();
-    let gaps: Vec<_> = asked.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+    let gaps: Vec<_> = asked
+        .windows(2)
+        .map(|pair| pair[1].saturating_sub(pair[0]))
+        .collect();
     assert_eq!(gaps, [CATALOGUE_RETRY; 4]);
     scene.becomes(Mood::Answers);
     scene.clock.sleep(CATALOGUE_PERIOD + SOON).await;
