@@ -10,8 +10,11 @@ mod index;
 mod node_row;
 mod objects;
 mod stream;
+mod surroundings;
 #[cfg(test)]
 mod tests;
+mod texts;
+mod unknown;
 pub mod views;
 
 use std::{
@@ -22,7 +25,7 @@ use std::{
 
 use api::{NodeGroup, VPSieNode};
 use k8s_openapi::api::core::v1::Node as KubeNode;
-use model::{Cluster, GroupKey, NodeName, Pod, SchedulingClass};
+use model::{Cluster, GroupKey, NodeName, Pod, SchedulingClass, Surroundings};
 use runtime::watch;
 use runtime::{Clock, Randomness, Tasks};
 
@@ -87,13 +90,13 @@ impl ClusterState {
         stream::spawn(self, &client, tasks, pulse);
     }
 
-    /// Every kind was listed once.
+    /// Every kind was listed once, or cannot be read ([`ClusterState::unknown_kinds`]).
     #[must_use]
     pub fn synced(&self) -> bool {
         self.lock().synced()
     }
 
-    /// Waits until every kind was listed once.
+    /// Waits for [`ClusterState::synced`].
     pub async fn wait_synced(&self) {
         let mut changes = self.changes();
         while !self.synced() {
@@ -125,7 +128,21 @@ impl ClusterState {
         self.lock().stats()
     }
 
-    /// The nodes, what is on them, and the pods that wait.
+    /// Kinds of the surroundings that may not be read, or that the server does not have. What they
+    /// decide is not known: [`ClusterState::cluster`] marks the pods it matters to.
+    #[must_use]
+    pub fn unknown_kinds(&self) -> Vec<Kind> {
+        self.lock().unknown()
+    }
+
+    /// Namespaces and volumes; the same value as long as nothing of it changes.
+    #[must_use]
+    pub fn surroundings(&self) -> Arc<Surroundings> {
+        self.lock().surroundings()
+    }
+
+    /// The nodes, what is on them, the pods that wait, and what their rules refer to. Pods that
+    /// wait have a rule marked as not evaluated where it asks for a kind that is not known.
     #[must_use]
     pub fn cluster(&self) -> Cluster {
         self.lock().cluster()

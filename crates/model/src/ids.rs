@@ -48,6 +48,12 @@ macro_rules! string_ids {
                 Self(Arc::from(text))
             }
         }
+
+        impl From<Arc<str>> for $name {
+            fn from(text: Arc<str>) -> Self {
+                Self(text)
+            }
+        }
     )+};
 }
 

@@ -8,16 +8,24 @@ use vpsie_sim::{Fault, Match, Rule};
 
 use crate::harness::{Harness, Tripwire, all_running, virtually};
 
-const ALWAYS: [&str; 9] = [
+const ALWAYS: [&str; 17] = [
     "credentials",
     "election",
     "events",
     "figures",
     "terms",
+    "watch csidrivers",
+    "watch csinodes",
+    "watch csistoragecapacities",
     "watch daemonsets",
+    "watch namespaces",
     "watch nodegroups",
     "watch nodes",
+    "watch persistentvolumeclaims",
+    "watch persistentvolumes",
     "watch pods",
+    "watch storageclasses",
+    "watch volumeattachments",
 ];
 const LEADING: [&str; 5] = ["cloud", "machines", "node groups", "scale-down", "scale-up"];
 

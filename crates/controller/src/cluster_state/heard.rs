@@ -34,16 +34,40 @@ pub enum Kind {
     NodeGroups,
     /// VPSieNodes.
     VPSieNodes,
+    /// Namespaces.
+    Namespaces,
+    /// PersistentVolumes.
+    PersistentVolumes,
+    /// PersistentVolumeClaims.
+    PersistentVolumeClaims,
+    /// StorageClasses.
+    StorageClasses,
+    /// CSINodes.
+    CSINodes,
+    /// CSIDrivers.
+    CSIDrivers,
+    /// CSIStorageCapacities.
+    CSIStorageCapacities,
+    /// VolumeAttachments.
+    VolumeAttachments,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 13] = [
         Self::Pods,
         Self::Nodes,
         Self::DaemonSets,
         Self::NodeGroups,
         Self::VPSieNodes,
+        Self::Namespaces,
+        Self::PersistentVolumes,
+        Self::PersistentVolumeClaims,
+        Self::StorageClasses,
+        Self::CSINodes,
+        Self::CSIDrivers,
+        Self::CSIStorageCapacities,
+        Self::VolumeAttachments,
     ];
 
     /// The resource's name in paths.
@@ -55,7 +79,37 @@ impl Kind {
             Self::DaemonSets => "daemonsets",
             Self::NodeGroups => "nodegroups",
             Self::VPSieNodes => "vpsienodes",
+            Self::Namespaces => "namespaces",
+            Self::PersistentVolumes => "persistentvolumes",
+            Self::PersistentVolumeClaims => "persistentvolumeclaims",
+            Self::StorageClasses => "storageclasses",
+            Self::CSINodes => "csinodes",
+            Self::CSIDrivers => "csidrivers",
+            Self::CSIStorageCapacities => "csistoragecapacities",
+            Self::VolumeAttachments => "volumeattachments",
         }
+    }
+
+    /// Volumes, and what decides about them.
+    #[must_use]
+    pub const fn is_of_storage(self) -> bool {
+        matches!(
+            self,
+            Self::PersistentVolumes
+                | Self::PersistentVolumeClaims
+                | Self::StorageClasses
+                | Self::CSINodes
+                | Self::CSIDrivers
+                | Self::CSIStorageCapacities
+                | Self::VolumeAttachments
+        )
+    }
+
+    /// What pods' rules refer to besides nodes and pods. Where such a kind may not be read, most
+    /// of the work can still be done.
+    #[must_use]
+    pub const fn is_of_surroundings(self) -> bool {
+        matches!(self, Self::Namespaces) || self.is_of_storage()
     }
 
     fn of_path(path: &str) -> Option<Self> {

@@ -6,13 +6,17 @@ use std::{
 };
 
 use api::{NodeGroup, VPSieNode};
-use model::{Cluster, Labels, NodeName, NodeShape, Pod, PodKey, PodState, SchedulingClass, Uid};
+use model::{
+    Cluster, NodeName, NodeShape, Pod, PodKey, PodState, SchedulingClass, Surroundings, Uid,
+};
 
 use super::{
     Kind,
     node_row::NodeRow,
     objects::{Gone, Objects, number},
-    views,
+    surroundings::{self, Entry},
+    texts::Texts,
+    unknown, views,
 };
 
 /// Counters that grow when something a decision could rest on changes.
@@ -30,6 +34,10 @@ pub struct Versions {
     pub node_groups: u64,
     /// VPSieNodes.
     pub vpsie_nodes: u64,
+    /// Labels of namespaces.
+    pub namespaces: u64,
+    /// Volumes, claims, and what decides about them.
+    pub storage: u64,
 }
 
 /// How much the index holds, and what it went through.
@@ -75,19 +83,35 @@ pub(super) struct Index {
     pub(super) node_groups: Objects<NodeGroup>,
     pub(super) vpsie_nodes: Objects<VPSieNode>,
     classes: BTreeSet<Arc<SchedulingClass>>,
-    texts: BTreeSet<Arc<str>>,
+    texts: Texts,
+    surroundings: surroundings::Rows,
     generations: BTreeMap<Kind, u64>,
     listed: BTreeSet<Kind>,
+    /// Kinds that may not be read, or that the server does not have.
+    unknown: BTreeSet<Kind>,
     rebuilds: BTreeMap<Kind, u64>,
     nodes_gone: Gone,
     unschedulable_changed: bool,
-    /// Interned classes and texts are looked through for unused ones at this many.
+    /// Interned classes are looked through for unused ones at this many.
     tidy_at: usize,
 }
 
 impl Index {
     pub(super) fn synced(&self) -> bool {
-        self.node_groups.listed() && self.vpsie_nodes.listed() && self.listed.len() == 3
+        Kind::ALL.into_iter().all(|kind| match kind {
+            Kind::NodeGroups => self.node_groups.listed(),
+            Kind::VPSieNodes => self.vpsie_nodes.listed(),
+            other => self.listed.contains(&other) || self.unknown.contains(&other),
+        })
+    }
+
+    /// A kind of the surroundings was refused; whether that is news.
+    pub(super) fn refused(&mut self, kind: Kind) -> bool {
+        self.unknown.insert(kind)
+    }
+
+    pub(super) fn unknown(&self) -> Vec<Kind> {
+        self.unknown.iter().copied().collect()
     }
 
     pub(super) fn rows(&self, kind: Kind) -> usize {
@@ -97,6 +121,7 @@ impl Index {
             Kind::DaemonSets => self.sets.len(),
             Kind::NodeGroups => self.node_groups.len(),
             Kind::VPSieNodes => self.vpsie_nodes.len(),
+            other => self.surroundings.count(other),
         }
     }
 
@@ -118,7 +143,10 @@ impl Index {
         match kind {
             Kind::NodeGroups => self.node_groups.begin(),
             Kind::VPSieNodes => self.vpsie_nodes.begin(),
-            other => *self.generations.entry(other).or_default() += 1,
+            Kind::Pods | Kind::Nodes | Kind::DaemonSets => {
+                *self.generations.entry(kind).or_default() += 1;
+            }
+            other => self.surroundings.begin(other),
         }
     }
 
@@ -145,6 +173,10 @@ impl Index {
             }
             Kind::Nodes => self.nodes.retain(|_, entry| entry.stamp == generation),
             Kind::DaemonSets => self.sets.retain(|_, row| row.stamp == generation),
+            other => {
+                self.surroundings.sweep(other);
+                self.unknown.remove(&other);
+            }
         }
         if !matches!(kind, Kind::NodeGroups | Kind::VPSieNodes) {
             self.listed.insert(kind);
@@ -154,15 +186,15 @@ impl Index {
     /// Forgets classes and texts that nothing uses any more.
     fn tidy(&mut self) {
         self.classes.retain(|class| Arc::strong_count(class) > 1);
-        self.texts.retain(|text| Arc::strong_count(text) > 1);
-        self.tidy_at = 2 * (self.classes.len() + self.texts.len()) + 1024;
+        self.texts.tidy();
+        self.tidy_at = 2 * self.classes.len() + 1024;
     }
 
     fn intern_class(&mut self, class: SchedulingClass) -> Arc<SchedulingClass> {
         if let Some(known) = self.classes.get(&class) {
             return Arc::clone(known);
         }
-        if self.classes.len() + self.texts.len() >= self.tidy_at {
+        if self.classes.len() >= self.tidy_at {
             self.tidy();
         }
         let class = Arc::new(class);
@@ -170,19 +202,10 @@ impl Index {
         class
     }
 
-    fn intern(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.texts.get(text) {
-            return Arc::clone(known);
-        }
-        let text: Arc<str> = Arc::from(text);
-        self.texts.insert(Arc::clone(&text));
-        text
-    }
-
     pub(super) fn put_pod(&mut self, view: &views::PodView) -> bool {
         let namespace = view.metadata.namespace.as_deref().unwrap_or_default();
         let key = PodKey {
-            namespace: self.intern(namespace),
+            namespace: self.texts.share(namespace),
             name: Arc::from(view.metadata.name.as_deref().unwrap_or_default()),
         };
         if view.finished() {
@@ -292,14 +315,8 @@ impl Index {
 
     /// Keys and most values of labels and annotations are the same on every Node: held once.
     fn share(&mut self, row: &mut NodeRow) {
-        let mut shared = |labels: &Labels| -> Labels {
-            labels
-                .iter()
-                .map(|(key, value)| (self.intern(key), self.intern(value)))
-                .collect()
-        };
-        let labels = shared(&row.node.shape.labels);
-        row.annotations = shared(&row.annotations);
+        let labels = self.texts.labels(&row.node.shape.labels);
+        row.annotations = self.texts.labels(&row.annotations);
         row.node.shape = Arc::new(NodeShape {
             labels,
             ..NodeShape::clone(&row.node.shape)
@@ -345,17 +362,32 @@ impl Index {
         self.sets.remove(&key).is_some()
     }
 
+    pub(super) fn put_surrounding<E: Entry>(&mut self, view: &E) -> bool {
+        self.surroundings.put(view, &mut self.texts)
+    }
+
+    pub(super) fn remove_surrounding<E: Entry>(&mut self, view: &E) -> bool {
+        self.surroundings.remove(view, &mut self.texts)
+    }
+
     // === Reading ===
 
-    pub(super) fn cluster(&self) -> Cluster {
+    pub(super) fn surroundings(&mut self) -> Arc<Surroundings> {
+        self.surroundings.read()
+    }
+
+    pub(super) fn cluster(&mut self) -> Cluster {
+        let surroundings = self.surroundings();
         let nodes = self.nodes.values().map(|entry| entry.row.node.clone());
         let bound = self.pods_on.values().flat_map(BTreeMap::values);
-        Cluster {
+        let mut cluster = Cluster {
             nodes: nodes.map(|node| (node.name.clone(), node)).collect(),
             bound: bound.map(Arc::clone).collect(),
             waiting: self.waiting.values().map(Arc::clone).collect(),
-            surroundings: Arc::default(),
-        }
+            surroundings,
+        };
+        unknown::mark(&mut cluster, &self.unknown);
+        cluster
     }
 
     pub(super) fn daemon_sets(&self) -> Vec<Arc<SchedulingClass>> {

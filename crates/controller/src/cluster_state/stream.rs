@@ -7,8 +7,15 @@
 use std::{fmt::Debug, time::Duration};
 
 use futures::StreamExt as _;
+use intake::{
+    NamespaceView,
+    storage::{
+        AttachmentView, CapacityView, ClaimView, ClassView, CsiNodeView, DriverView, VolumeView,
+    },
+};
 use kube::{
     Api, Client, Resource,
+    api::ListParams,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
@@ -19,7 +26,7 @@ use kube::{
 use runtime::{Randomness, Tasks};
 use serde::de::DeserializeOwned;
 
-use super::{ClusterState, Kind, Versions, index::Index, views};
+use super::{ClusterState, Kind, Versions, index::Index, surroundings::Entry, views};
 use crate::pulse::{Beat, Pulse};
 
 /// Doubles from 0.5 s to 30 s, with jitter.
@@ -126,6 +133,23 @@ pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks, pulse:
         None,
         OfVPSieNodes,
     );
+    let begin = |name| pulse.begin(name);
+    surrounding::<NamespaceView>(state, client, tasks, begin("watch namespaces"));
+    surrounding::<VolumeView>(state, client, tasks, begin("watch persistentvolumes"));
+    surrounding::<ClaimView>(state, client, tasks, begin("watch persistentvolumeclaims"));
+    surrounding::<ClassView>(state, client, tasks, begin("watch storageclasses"));
+    surrounding::<CsiNodeView>(state, client, tasks, begin("watch csinodes"));
+    surrounding::<DriverView>(state, client, tasks, begin("watch csidrivers"));
+    surrounding::<CapacityView>(state, client, tasks, begin("watch csistoragecapacities"));
+    surrounding::<AttachmentView>(state, client, tasks, begin("watch volumeattachments"));
+}
+
+fn surrounding<E>(state: &ClusterState, client: &Client, tasks: &Tasks, beat: Beat)
+where
+    E: Entry + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let api = Api::<E>::all(client.clone());
+    run(state, tasks, beat, E::KIND, api, None, OfSurroundings);
 }
 
 fn run<K, A>(
@@ -151,6 +175,14 @@ fn run<K, A>(
     });
 }
 
+/// Why a watch has to be built anew.
+enum End {
+    /// It came to nothing.
+    Lost(&'static str),
+    /// The kind may not be read, or the server does not have it.
+    Refused(u16),
+}
+
 /// Follows a kind for ever: builds its watch anew whenever that has come to nothing.
 async fn keep<K, A>(
     state: &ClusterState,
@@ -167,14 +199,50 @@ async fn keep<K, A>(
     let mut patience = Patience::new(random.clone(), 1.0);
     loop {
         let begun = state.clock.monotonic();
-        let why = follow(state, kind, api.clone(), fields, apply, &random, beat).await;
-        tracing::warn!(kind = kind.plural(), why, "listing this kind anew");
-        state.lock().rebuilt(kind);
+        let end = follow(state, kind, api.clone(), fields, apply, &random, beat).await;
         // Where every watch is refused as expired, lists must not follow each other in a hot loop.
         if state.clock.monotonic().saturating_sub(begun) > LONGEST * 2 {
             patience.reset();
         }
+        match end {
+            End::Lost(why) => {
+                tracing::warn!(kind = kind.plural(), why, "listing this kind anew");
+                state.lock().rebuilt(kind);
+                beat.waiting(state.clock.sleep(patience.draw())).await;
+            }
+            End::Refused(code) => {
+                tracing::warn!(
+                    kind = kind.plural(),
+                    code,
+                    "this kind cannot be read: pods with rules that refer to it are left alone"
+                );
+                wait_until_readable(state, kind, api, &mut patience, beat).await;
+                tracing::info!(kind = kind.plural(), "this kind can be read");
+            }
+        }
+    }
+}
+
+/// Asks for one object from time to time until the answer is no refusal. (A watcher would do as
+/// well, and log each refusal.)
+async fn wait_until_readable<K>(
+    state: &ClusterState,
+    kind: Kind,
+    api: &Api<K>,
+    patience: &mut Patience,
+    beat: &Beat,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let one = ListParams::default().limit(1);
+    loop {
         beat.waiting(state.clock.sleep(patience.draw())).await;
+        let answer = state.clock.timeout(LONGEST, api.list(&one));
+        match beat.waiting(answer).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => tracing::debug!(kind = kind.plural(), %error, "still not readable"),
+            Err(_) => tracing::debug!(kind = kind.plural(), "no answer"),
+        }
     }
 }
 
@@ -187,7 +255,7 @@ async fn follow<K, A>(
     apply: A,
     random: &Randomness,
     beat: &Beat,
-) -> &'static str
+) -> End
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     A: Apply<K>,
@@ -206,12 +274,12 @@ where
         let silent = state.heard.age(kind).min(now.saturating_sub(begun));
         let left = state.options.stale_after.saturating_sub(silent);
         if left.is_zero() {
-            return "nothing was heard of it";
+            return End::Lost("nothing was heard of it");
         }
         let next = state.clock.timeout(left, events.next());
         let event = match beat.waiting(next).await {
             Ok(Some(event)) => event,
-            Ok(None) => return "its watch ended",
+            Ok(None) => return End::Lost("its watch ended"),
             Err(_) => continue,
         };
         match event {
@@ -220,7 +288,20 @@ where
                 tracing::debug!(kind = kind.plural(), %error, "watch interrupted");
                 if is_expired(&error) {
                     // The watcher would ask for the same version again, for ever.
-                    return "its watch cannot be started from the version listed";
+                    return End::Lost("its watch cannot be started from the version listed");
+                }
+                match refusal(&error) {
+                    Some(Refusal::List(code)) if kind.is_of_surroundings() => {
+                        if state.lock().refused(kind) {
+                            state.bump(|versions| apply.bump(versions));
+                        }
+                        return End::Refused(code);
+                    }
+                    // Lists keep it fresh, or tell that it may not be read at all.
+                    Some(Refusal::Watch) if kind.is_of_surroundings() => {
+                        return End::Lost("its watch was refused");
+                    }
+                    _ => {}
                 }
             }
         }
@@ -233,6 +314,25 @@ fn is_expired(error: &watcher::Error) -> bool {
         error,
         watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410
     )
+}
+
+/// What may not be done with a kind, or cannot be because there is none such.
+enum Refusal {
+    /// With this status.
+    List(u16),
+    Watch,
+}
+
+fn refusal(error: &watcher::Error) -> Option<Refusal> {
+    let code = |error: &kube::Error| match error {
+        kube::Error::Api(status) if matches!(status.code, 403 | 404) => Some(status.code),
+        _ => None,
+    };
+    match error {
+        watcher::Error::InitialListFailed(error) => code(error).map(Refusal::List),
+        watcher::Error::WatchStartFailed(error) => code(error).map(|_| Refusal::Watch),
+        _ => None,
+    }
 }
 
 fn apply_event<K, A: Apply<K>>(state: &ClusterState, event: Event<K>, apply: A) {
@@ -363,5 +463,31 @@ impl Apply<DeserializeGuard<api::VPSieNode>> for OfVPSieNodes {
     }
     fn bump(self, versions: &mut Versions) {
         versions.vpsie_nodes += 1;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OfSurroundings;
+
+impl<E: Entry> Apply<E> for OfSurroundings {
+    fn begin(self, index: &mut Index) {
+        index.begin(E::KIND);
+    }
+    fn put(self, index: &mut Index, object: E) -> bool {
+        index.put_surrounding(&object)
+    }
+    fn remove(self, index: &mut Index, object: E) -> bool {
+        index.remove_surrounding(&object)
+    }
+    fn done(self, index: &mut Index) -> bool {
+        index.sweep(E::KIND);
+        true
+    }
+    fn bump(self, versions: &mut Versions) {
+        if E::KIND.is_of_storage() {
+            versions.storage += 1;
+        } else {
+            versions.namespaces += 1;
+        }
     }
 }

@@ -4,3 +4,4 @@
 mod cluster_state;
 mod leader;
 mod server;
+mod surroundings;
