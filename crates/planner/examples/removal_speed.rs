@@ -3,9 +3,11 @@
 //! `cargo run --release -p planner --example removal_speed -- [only]`
 //!
 //! `equal`: 2,000 equal nodes with 40 equal pods each, of 1 % (peers' RunOnceScaleDown). `mixed`:
-//! 300, 700, 1,000 and 5,000 nodes of three sizes with 30 pods each, 10 to 90 % full, in three
+//! 64, 300, 700, 1,000 and 5,000 nodes of three sizes with 30 pods each, 10 to 90 % full, in three
 //! zones and two pools; of the workloads a fifth stays apart by hostname, a fifth spreads over
-//! zones, a fifth asks for a pool, and each has a budget. `one`: one node of 100 with 1,000 pods.
+//! zones, a fifth asks for a pool, and each has a budget. `stuck`: as `mixed`, but every node has a
+//! pod that keeps apart from its likes by hostname, so that none can go. `one`: one node of 100
+//! with 1,000 pods.
 //! Each is repeated `ROUNDS` times (5); the least and the median are told.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // A measurement needs the wall clock.
 
@@ -230,6 +232,17 @@ fn mixed(nodes: usize, per_node: usize) -> World {
     world
 }
 
+/// A pod of one workload on every node.
+fn apart_everywhere(world: &mut World) {
+    let mut class = SchedulingClass::clone(&workload(100_000, &mut Draws(0)));
+    class.requests.cpu_milli = 10;
+    let class = Arc::new(class);
+    for (index, name) in world.cluster.nodes.keys().enumerate() {
+        let pod = pod(1_000_000 + index, &class, name);
+        world.cluster.bound.push(pod);
+    }
+}
+
 fn input<'a>(world: &'a World, leaving: &'a BTreeSet<NodeName>, limits: Limits) -> Input<'a> {
     let group = GroupKey::new("default", "all");
     let nodes = world.cluster.nodes.len() as u32;
@@ -289,11 +302,22 @@ fn main() {
             })
         );
     }
-    for nodes in [300, 700, 1000, 5000] {
-        if !wanted("mixed") && !wanted(&format!("mixed-{nodes}")) {
+    for (workload, nodes) in [
+        ("mixed", 64),
+        ("mixed", 300),
+        ("mixed", 700),
+        ("mixed", 1000),
+        ("mixed", 5000),
+        ("stuck", 1000),
+        ("stuck", 5000),
+    ] {
+        if !wanted(workload) {
             continue;
         }
-        let world = mixed(nodes, 30);
+        let mut world = mixed(nodes, 30);
+        if workload == "stuck" {
+            apart_everywhere(&mut world);
+        }
         let limits = Limits {
             at_once: u32::MAX,
             ..Limits::default()
@@ -308,7 +332,7 @@ fn main() {
         println!(
             "{}",
             serde_json::json!({
-                "workload": "mixed", "nodes": nodes, "pods": world.cluster.bound.len(),
+                "workload": workload, "nodes": nodes, "pods": world.cluster.bound.len(),
                 "alone": alone.count(), "removed": scan.plan.removals.len(),
                 "moved": scan.plan.disruptions(), "saved": scan.plan.savings().to_string(),
                 "left": reasons, "leastMillis": least, "medianMillis": median,

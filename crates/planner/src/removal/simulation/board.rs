@@ -4,16 +4,16 @@
 //! Hosts that are no candidates come first, the fullest of them in front; then candidates, those
 //! that are to go last in front. So what is moved gathers where nothing is going to move again.
 
+mod bound;
+mod budgets;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use model::{
-    GroupKey, HourlyPrice, NodeName, Pod, PodKey, PodRole, Resources, SchedulingClass,
-    UnevaluatedRule,
-};
+use model::{GroupKey, HourlyPrice, NodeName, Pod, PodKey, PodRole, Resources, SchedulingClass};
 use scheduling::{ClassId, NodeId, Snapshot};
 
 use super::{
@@ -23,6 +23,10 @@ use super::{
     room::{Amounts, Room},
 };
 use crate::removal::awaited;
+
+use bound::{ByNode, place_bound};
+pub(super) use budgets::budget_name;
+use budgets::{Budgets, judge_pods};
 
 /// A node is no host.
 const NO_HOST: u32 = u32::MAX;
@@ -39,6 +43,8 @@ pub(super) struct Kind {
     pub(super) affine: bool,
     /// A host that is closed to it may be open once more pods are placed.
     pub(super) reopens: bool,
+    /// It is spread by hostname.
+    pub(super) spreads_over_hosts: bool,
 }
 
 /// Equal pods of a candidate: so many of the board's pods from a first one on.
@@ -101,14 +107,6 @@ pub(super) struct Board<'a> {
     /// By class and host, for classes that were refused: the filter that refuses whatever is
     /// placed, plus one.
     pub(super) lost: BTreeMap<ClassId, Vec<u8>>,
-}
-
-/// The pods by node, those of one class side by side.
-struct ByNode {
-    /// By node: its part of `pods`.
-    begins: Vec<usize>,
-    /// (class, index among the bound pods).
-    pods: Vec<(ClassId, u32)>,
 }
 
 impl<'a> Board<'a> {
@@ -358,115 +356,6 @@ impl<'a> Board<'a> {
     }
 }
 
-/// Places what is bound; gives it by node.
-fn place_bound(snapshot: &mut Snapshot, bound: &[Arc<Pod>]) -> ByNode {
-    let classes = snapshot.classes(bound.iter().map(|pod| &pod.class));
-    let nodes: Vec<Option<NodeId>> = bound
-        .iter()
-        .map(|pod| pod.node().and_then(|name| snapshot.node(name)))
-        .collect();
-    let mut begins = vec![0; snapshot.node_count() + 1];
-    for node in nodes.iter().flatten() {
-        begins[node.0 as usize + 1] += 1;
-    }
-    for index in 1..begins.len() {
-        begins[index] += begins[index - 1];
-    }
-    let mut pods = vec![(ClassId(0), 0); begins.last().copied().unwrap_or(0)];
-    let mut next = begins.clone();
-    for (index, (node, class)) in nodes.iter().zip(classes).enumerate() {
-        if let Some(node) = node {
-            let next = &mut next[node.0 as usize];
-            pods[*next] = (class, u32::try_from(index).unwrap_or(u32::MAX));
-            *next += 1;
-        }
-    }
-    for (node, part) in begins.windows(2).enumerate() {
-        let pods = &mut pods[part[0]..part[1]];
-        // In the order they came, where they are equal.
-        pods.sort_unstable();
-        for same in pods.chunk_by(|(a, _), (b, _)| a == b) {
-            let is_ending = |(_, pod): &&(ClassId, u32)| bound[*pod as usize].terminating.is_some();
-            let ending = same.iter().filter(is_ending).count() as u32;
-            let (node, class) = (NodeId(node as u32), same[0].0);
-            snapshot.place_many(node, class, false, same.len() as u32 - ending);
-            snapshot.place_many(node, class, true, ending);
-        }
-    }
-    ByNode { begins, pods }
-}
-
-/// The budgets, by namespace.
-struct Budgets<'a> {
-    input: &'a Input<'a>,
-    by_namespace: BTreeMap<&'a str, Vec<usize>>,
-}
-
-impl<'a> Budgets<'a> {
-    fn new(input: &'a Input<'a>) -> Self {
-        let mut by_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (index, budget) in input.budgets.iter().enumerate() {
-            let budgets = by_namespace.entry(&*budget.namespace).or_default();
-            budgets.push(index);
-        }
-        Self {
-            input,
-            by_namespace,
-        }
-    }
-
-    /// The budgets that pods of a class are under.
-    fn of(&self, class: &SchedulingClass) -> Vec<usize> {
-        let budgets = self.by_namespace.get(&*class.namespace);
-        let budgets = budgets.into_iter().flatten().copied();
-        budgets
-            .filter(|&index| self.input.budgets[index].selector.matches(&class.labels))
-            .collect()
-    }
-}
-
-/// A budget by name.
-pub(super) fn budget_name(input: &Input<'_>, budget: usize) -> String {
-    let budget = &input.budgets[budget];
-    format!("{}/{}", budget.namespace, budget.name)
-}
-
-/// What speaks against moving these equal pods at all.
-fn judge_pods(
-    class: &SchedulingClass,
-    pods: &[&Arc<Pod>],
-    under: &[usize],
-    budgets: &Budgets<'_>,
-    refusals: &mut Vec<Reason>,
-) {
-    for pod in pods {
-        let key = || pod.key.clone();
-        if let Some(detail) = &class.defect {
-            refusals.push(Reason::PodInvalid {
-                pod: key(),
-                detail: detail.to_string(),
-            });
-        }
-        let rule = UnevaluatedRule::ResourceClaims;
-        if class.unevaluated.contains(&rule) {
-            refusals.push(Reason::RuleNotEvaluated { pod: key(), rule });
-        }
-        let input = budgets.input;
-        match under {
-            [] => {}
-            [budget] if input.budgets[*budget].allowed > 0 => {}
-            [budget] => refusals.push(Reason::BudgetAllowsNone {
-                pod: key(),
-                budget: budget_name(input, *budget),
-            }),
-            several => refusals.push(Reason::SeveralBudgets {
-                pod: key(),
-                budgets: several.iter().map(|one| budget_name(input, *one)).collect(),
-            }),
-        }
-    }
-}
-
 fn kind(class: &SchedulingClass, whole: [i64; 2]) -> Kind {
     let takes = amounts(&class.requests);
     let needs = [0, 1, 2, 3].map(|index| {
@@ -485,6 +374,8 @@ fn kind(class: &SchedulingClass, whole: [i64; 2]) -> Kind {
         share: share(takes[1], whole[0]).max(share(takes[2], whole[1])),
         affine: !class.affinity.is_empty(),
         reopens: !class.affinity.is_empty() || !class.spread.is_empty(),
+        spreads_over_hosts: (class.spread.iter())
+            .any(|constraint| &*constraint.topology_key == "kubernetes.io/hostname"),
         takes,
         needs,
     }

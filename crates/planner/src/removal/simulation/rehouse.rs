@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scheduling::{ClassId, Filter, NodeId};
+use scheduling::{ClassId, Failure, Filter, NodeId, Obstacle, TopologyKey};
 
 use super::{
     board::{Board, amounts},
@@ -179,6 +179,7 @@ impl Board<'_> {
         let lost = self.lost_to(class);
         let needs = self.kinds[class.0 as usize].needs;
         let mut counts: BTreeMap<Filter, u32> = BTreeMap::new();
+        let mut domains = BTreeMap::new();
         let mut nodes = 0;
         for (place, lost) in lost.iter().enumerate() {
             let Some(free) = self.room.get(place) else {
@@ -189,8 +190,7 @@ impl Board<'_> {
                 0 if needs.iter().zip(free).any(|(need, free)| need > free) => {
                     Some(Filter::NodeResourcesFit)
                 }
-                0 => (self.snapshot.failures(class, self.hosts[place]).first())
-                    .map(scheduling::Failure::filter),
+                0 => self.refused_by(class, self.hosts[place], &mut domains),
                 index => LASTING.get(index - 1).copied(),
             };
             if let Some(filter) = filter {
@@ -201,6 +201,28 @@ impl Board<'_> {
         let mut filters: Vec<(Filter, u32)> = counts.into_iter().collect();
         filters.sort_by_key(|&(filter, nodes)| (std::cmp::Reverse(nodes), filter));
         Refusing { nodes, filters }
+    }
+
+    /// A filter that refuses the class on a host that has room. What a rule between pods says of
+    /// one node of a domain it says of all.
+    fn refused_by(
+        &self,
+        class: ClassId,
+        host: NodeId,
+        domains: &mut BTreeMap<(TopologyKey, u32), Option<Filter>>,
+    ) -> Option<Filter> {
+        let first = || {
+            let failures = self.snapshot.failures(class, host);
+            failures.first().map(Failure::filter)
+        };
+        let Obstacle::Domain(key) = self.snapshot.obstacle(class, host)? else {
+            return first();
+        };
+        if self.snapshot.is_hostname(key) && !self.kinds[class.0 as usize].spreads_over_hosts {
+            return Some(Filter::InterPodAffinity);
+        }
+        let domain = self.snapshot.domain(host, key)?;
+        *domains.entry((key, domain)).or_insert_with(first)
     }
 
     /// By host: the filter that refuses the class whatever is placed there. Hosts that are away
@@ -214,7 +236,7 @@ impl Board<'_> {
                 return 0;
             }
             let failures = self.snapshot.failures(class, host);
-            let mut filters = failures.iter().map(scheduling::Failure::filter);
+            let mut filters = failures.iter().map(Failure::filter);
             let index = filters.find_map(|filter| LASTING.iter().position(|one| *one == filter));
             index.map_or(0, |index| index as u8 + 1)
         };

@@ -2,7 +2,7 @@
 //!
 //! In a large cluster they are taken in the order of their turns as long as that works. In a
 //! smaller one other orders are tried, too, and among a handful of nodes every set that would save
-//! more; what limits how many go at once is applied to the best set then, so that its first nodes
+//! more. What limits how many go at once is applied to the best set then, so that its first nodes
 //! go now and the others later.
 
 use std::{cmp::Reverse, collections::BTreeSet};
@@ -19,7 +19,9 @@ use super::{
 
 /// Up to so many nodes several orders are tried.
 const SEVERAL: usize = 64;
-/// Up to so many nodes every set is.
+/// So many nodes are tried as the first to go.
+const LEADS: usize = 16;
+/// Up to so many nodes every set is tried.
 const FEW: usize = 8;
 
 /// Chooses among these candidates, given in the order of their turns.
@@ -95,7 +97,9 @@ fn search(board: &mut Board<'_>, order: &[usize]) -> (Vec<Step>, Vec<(usize, Rea
             best = other;
         }
     }
-    if order.len() <= FEW {
+    if order.len() > FEW {
+        best = led(board, order, best);
+    } else {
         best = better_set(board, order, gain(board, &best)).unwrap_or(best);
     }
     let Some(now) = at_once(board, best) else {
@@ -134,6 +138,23 @@ fn other_orders(board: &Board<'_>, order: &[usize]) -> [Vec<usize>; 2] {
         (Reverse(per_room), seat)
     });
     [by_money, by_room]
+}
+
+/// Whether more is gained where one that is not in the best set goes first: the dearest of them are
+/// tried, one after the other.
+fn led(board: &mut Board<'_>, order: &[usize], mut best: Vec<Step>) -> Vec<Step> {
+    let mut leads = order.to_vec();
+    leads.retain(|seat| best.iter().all(|step| step.seat != *seat));
+    leads.sort_by_key(|&seat| (Reverse(board.seats[seat].price), seat));
+    for lead in leads.into_iter().take(LEADS) {
+        let mut led = vec![lead];
+        led.extend(order.iter().copied().filter(|seat| *seat != lead));
+        let (other, _) = walk(board, &led, false);
+        if gain(board, &other) > gain(board, &best) {
+            best = other;
+        }
+    }
+    best
 }
 
 /// The best of all sets that gain more than that, if there is one.
