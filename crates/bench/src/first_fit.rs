@@ -76,6 +76,24 @@ pub(crate) fn first_fit_decreasing(input: &Input) -> Outcome {
     outcome
 }
 
+/// How many of the pods that wait, in the order of their names, find a place on the nodes that are
+/// there.
+pub(crate) fn on_existing(input: &Input) -> usize {
+    let mut snapshot = Snapshot::of(&input.cluster);
+    let Some(first) = snapshot.nodes().next() else {
+        return 0;
+    };
+    let mut placed = 0;
+    for pod in &input.cluster.waiting {
+        let class = snapshot.class(&pod.class);
+        if let Some(node) = snapshot.first_fit(class, first) {
+            snapshot.place(node, class, false);
+            placed += 1;
+        }
+    }
+    placed
+}
+
 fn kinds(input: &Input) -> Vec<Kind> {
     let mut kinds = Vec::new();
     for (index, group) in input.groups.iter().enumerate() {

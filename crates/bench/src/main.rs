@@ -2,6 +2,7 @@
 //! `docs/benchmarks.md`.
 
 mod backlogs;
+mod budgets;
 mod draws;
 mod engine;
 mod first_fit;
@@ -11,6 +12,8 @@ mod layout;
 mod memory;
 mod objects;
 mod outcome;
+mod removals;
+mod steps;
 mod stopwatch;
 #[cfg(test)]
 mod tests;
@@ -25,11 +28,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use crate::{
-    fixture::Fixture,
-    fixtures::Sizes,
-    outcome::{Checked, Timed},
-};
+use crate::{fixture::Fixture, fixtures::Sizes, outcome::Timed};
 
 // The product's own.
 #[global_allocator]
@@ -83,6 +82,13 @@ enum Workload {
     /// 50,000 pods without a controller: the plan and its audit.
     #[command(name = "W4")]
     Lone,
+    /// Nodes of which 60 % could go: choosing them.
+    #[command(name = "W5")]
+    EvenlyIdle {
+        /// How many.
+        #[arg(long, default_value_t = 2000)]
+        nodes: usize,
+    },
     /// Pods that wait beside nodes that are there.
     #[command(name = "W6")]
     Waiting {
@@ -104,6 +110,13 @@ enum Workload {
     #[command(name = "W8")]
     Forked {
         /// How many nodes there are.
+        #[arg(long, default_value_t = 1000)]
+        nodes: usize,
+    },
+    /// Nodes filled to all degrees: judging each, and choosing those that go together.
+    #[command(name = "W9")]
+    Mixed {
+        /// How many.
         #[arg(long, default_value_t = 1000)]
         nodes: usize,
     },
@@ -155,6 +168,11 @@ fn run(args: &Args) -> Result<bool> {
         print(&line)?;
         Ok(line.checker.passes())
     };
+    let removal = |own: &dyn Fn() -> Fixture, what: removals::Timed| -> Result<bool> {
+        let line = removals::run(&other()?.unwrap_or_else(own), what, settings)?;
+        print(&line)?;
+        Ok(line.checker.passes())
+    };
     match &args.what {
         Workload::Diverse { pods } => scale_up(&|| fixtures::diverse(*pods), Timed::Plan),
         Workload::Preferring { pods } => {
@@ -162,6 +180,10 @@ fn run(args: &Args) -> Result<bool> {
         }
         Workload::TwoShapes => scale_up(&|| fixtures::two_shapes(1000), Timed::Plan),
         Workload::Lone => scale_up(&|| fixtures::lone(1000), Timed::Decision),
+        Workload::EvenlyIdle { nodes } => {
+            removal(&|| fixtures::evenly_idle(*nodes), removals::Timed::Choose)
+        }
+        Workload::Mixed { nodes } => removal(&|| fixtures::mixed(*nodes), removals::Timed::Scan),
         Workload::Waiting { nodes, mixed } => {
             let sizes = [(200, 60_000), (1000, 12_000)];
             let asked = sizes.into_iter();
@@ -172,7 +194,7 @@ fn run(args: &Args) -> Result<bool> {
                     true => fixtures::mixed_backlog(nodes, pods),
                     false => fixtures::hopeless(nodes, pods),
                 };
-                right &= scale_up(&own, Timed::Plan)?;
+                right &= scale_up(&own, Timed::Placing)?;
             }
             Ok(right)
         }
@@ -214,7 +236,7 @@ fn print(line: &impl Serialize) -> Result<()> {
 }
 
 /// What `all` runs.
-const ALL: [&[&str]; 17] = [
+const ALL: [&[&str]; 21] = [
     &["W1", "--pods", "1000"],
     &["W1", "--pods", "5000"],
     &["W1", "--pods", "10000"],
@@ -222,6 +244,7 @@ const ALL: [&[&str]; 17] = [
     &["W2"],
     &["W3"],
     &["W4"],
+    &["W5"],
     &["W6", "--nodes", "200"],
     &["W6", "--nodes", "1000"],
     &["W6", "--nodes", "200", "--mixed"],
@@ -230,6 +253,9 @@ const ALL: [&[&str]; 17] = [
     &["W8", "--nodes", "1000"],
     &["W8", "--nodes", "10000"],
     &["W8", "--nodes", "100000"],
+    &["W9", "--nodes", "300"],
+    &["W9", "--nodes", "700"],
+    &["W9", "--nodes", "1000"],
     &["cluster"],
     &["backlogs"],
 ];

@@ -116,6 +116,16 @@ pub(crate) fn daemon_set(name: &str, ask: Amounts) -> Value {
     })
 }
 
+/// A PodDisruptionBudget that lets so many pods be evicted now.
+pub(crate) fn budget(name: &str, selected: &Value, allowed: u32) -> Value {
+    json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"namespace": "default", "name": name},
+        "spec": {"maxUnavailable": allowed, "selector": {"matchLabels": selected}},
+        "status": {"disruptionsAllowed": allowed},
+    })
+}
+
 /// A managed group that may buy `offerings`.
 pub(crate) fn group(name: &str, labels: &Value, offerings: &[String], most: u32) -> Value {
     json!({

@@ -10,9 +10,9 @@ use planner::{
 use serde::Serialize;
 
 use crate::{
-    Settings,
+    Settings, first_fit,
     layout::{Layout, Utilisation, rounded},
-    memory,
+    memory, steps,
     stopwatch::{Times, millis, timed},
 };
 
@@ -72,6 +72,8 @@ pub(crate) struct Line {
     pub(crate) lower_bound: Option<String>,
     pub(crate) gap: Option<f64>,
     pub(crate) on_existing: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_fit_on_existing: Option<usize>,
     pub(crate) on_new: usize,
     pub(crate) left: usize,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -111,7 +113,14 @@ pub(crate) fn ratio_to(price: HourlyPrice, bound: Option<HourlyPrice>) -> Option
 /// production, each placement against each rule by the checker.
 pub(crate) fn check(input: &Input, plan: &Plan, report: &Report) -> Checked {
     let audited = audit::scale_up(input, plan).into_iter();
-    Checked::of(audited.map(|violation| violation.to_string()))
+    let placed = audit::placements(input, report).into_iter();
+    let audited = audited.map(|violation| violation.to_string());
+    let placed = placed.map(|violation| violation.to_string());
+    Checked::of(
+        audited
+            .chain(placed)
+            .chain(steps::differences(input, plan, report)),
+    )
 }
 
 /// The input without anything that pods merely prefer.
@@ -154,6 +163,8 @@ pub(crate) enum Timed {
     Plan,
     /// The plan and the audit that it passes before it is carried out.
     Decision,
+    /// The plan, and beside it how many pods first fit puts on the nodes that are there.
+    Placing,
     /// The plan, and beside it that of the same pods without their preferences.
     BothPreferences,
 }
@@ -167,7 +178,7 @@ pub(crate) fn run(name: &str, input: &Input, what: Timed, settings: Settings) ->
     let audited = auditing.median();
     let extra = match what {
         Timed::Decision => audited,
-        Timed::Plan | Timed::BothPreferences => Duration::ZERO,
+        Timed::Plan | Timed::Placing | Timed::BothPreferences => Duration::ZERO,
     };
     let median = planning.median() + extra;
     let placed = |wanted: fn(&Placement) -> bool| {
@@ -197,6 +208,7 @@ pub(crate) fn run(name: &str, input: &Input, what: Timed, settings: Settings) ->
         lower_bound: report.price_bound.map(|bound| bound.to_string()),
         gap: ratio_to(price, report.price_bound).map(|ratio| rounded(ratio - 1.0)),
         on_existing: placed(|to| matches!(to, Placement::Existing(_))),
+        first_fit_on_existing: (what == Timed::Placing).then(|| first_fit::on_existing(input)),
         on_new: placed(|to| matches!(to, Placement::New(..))),
         left: left_because.values().sum(),
         left_because,

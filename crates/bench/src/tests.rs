@@ -11,6 +11,7 @@ use crate::{
     fixture::Fixture,
     fixtures::{self, Sizes},
     outcome::{Checked, Timed, run},
+    removals,
 };
 
 const ONCE: Settings = Settings {
@@ -123,19 +124,38 @@ fn lone_pods_fill_their_machines_exactly() {
 
 #[test]
 fn pods_that_wait_are_put_where_there_is_room_and_nowhere_else() {
-    let hopeless = line(&fixtures::hopeless(3, 50), Timed::Plan);
+    let hopeless = line(&fixtures::hopeless(3, 50), Timed::Placing);
     assert_eq!(
         (&hopeless["left"], &hopeless["onExisting"]),
         (&50.into(), &0.into())
     );
     let fixture = fixtures::mixed_backlog(3, 100);
-    let mixed = line(&fixture, Timed::Plan);
+    let mixed = line(&fixture, Timed::Placing);
     let placed = mixed["onExisting"].as_u64().unwrap();
-    let plain = first_fit_decreasing(&fixture.input().unwrap());
     assert!(placed > 0, "{mixed}");
+    assert!(
+        placed <= 100 && mixed["firstFitOnExisting"].as_u64() > Some(0),
+        "{mixed}"
+    );
     assert_eq!(mixed["machines"], 0);
-    assert_eq!(plain.machines, 0);
     assert_eq!(mixed["checker"], "ok");
+}
+
+#[test]
+fn evenly_idle_nodes_go_until_the_others_are_full() {
+    let fixture = fixtures::evenly_idle(20);
+    let line = removals::run(&fixture, removals::Timed::Choose, ONCE).unwrap();
+    assert_eq!((line.removed, line.moved), (12, 480));
+    assert_eq!(line.checker, Checked::Word("ok"));
+}
+
+#[test]
+fn nodes_of_all_degrees_are_judged_and_go_together() {
+    let fixture = fixtures::mixed(40);
+    let line = removals::run(&fixture, removals::Timed::Scan, ONCE).unwrap();
+    assert!(line.removable.unwrap() >= line.removed);
+    assert!(line.removed > 3, "{line:?}");
+    assert_eq!(line.checker, Checked::Word("ok"));
 }
 
 #[test]
