@@ -12,17 +12,13 @@ use crate::{
     topology::{PodTerm, Preferences, SpreadConstraint},
 };
 
-/// A rule of a pod that this version does not evaluate. Such a pod is left alone: no machine is
-/// bought on a guess.
+/// A rule of a pod that cannot be evaluated: that never is, or that looks at what may not be read.
+/// Such a pod is left alone: no machine is bought on a guess.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum UnevaluatedRule {
-    /// Required pod affinity or anti-affinity.
+    /// Required pod affinity or anti-affinity, where namespaces may not be read.
     InterPodAffinity,
-    /// A topology spread constraint that must hold.
-    PodTopologySpread,
-    /// A port of the host.
-    NodePorts,
-    /// A volume that depends on where the pod runs.
+    /// A volume, where what storage there is may not be read.
     Volumes,
     /// A claim for a device.
     ResourceClaims,
@@ -34,8 +30,6 @@ impl UnevaluatedRule {
     pub const fn plugin(self) -> &'static str {
         match self {
             Self::InterPodAffinity => "InterPodAffinity",
-            Self::PodTopologySpread => "PodTopologySpread",
-            Self::NodePorts => "NodePorts",
             Self::Volumes => "VolumeBinding",
             Self::ResourceClaims => "DynamicResources",
         }

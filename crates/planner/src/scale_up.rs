@@ -299,8 +299,8 @@ fn refuse(input: &Input, pod: &Pod, since: Timestamp) -> Option<PodReason> {
     if pod.role == PodRole::DaemonSet {
         return Some(PodReason::DaemonSetPod);
     }
-    if let Some(rule) = scheduling::unevaluated(&pod.class).next() {
-        return Some(PodReason::RuleNotEvaluated { rule });
+    if let Some(rule) = pod.class.unevaluated.first() {
+        return Some(PodReason::RuleNotEvaluated { rule: *rule });
     }
     if pod.class.priority < input.limits.priority_cutoff {
         return Some(PodReason::PriorityBelowCutoff {

@@ -294,8 +294,6 @@ impl Failure {
             Self::MissingFeature { .. } => Filter::NodeDeclaredFeatures,
             Self::NotEvaluated { rule } => match rule {
                 UnevaluatedRule::InterPodAffinity => Filter::InterPodAffinity,
-                UnevaluatedRule::PodTopologySpread => Filter::PodTopologySpread,
-                UnevaluatedRule::NodePorts => Filter::NodePorts,
                 UnevaluatedRule::Volumes => Filter::VolumeBinding,
                 UnevaluatedRule::ResourceClaims => Filter::DynamicResources,
             },

@@ -50,18 +50,13 @@ mod topology;
 mod view;
 mod volumes;
 
-use model::{Node, Resources, SchedulingClass, UnevaluatedRule};
+use model::{Node, Resources, SchedulingClass};
 
 pub use failure::{ClaimProblem, Failure, Filter};
 pub use snapshot::{ClassId, NodeId, Obstacle, PlacedPods, PodsOnNode, Snapshot, TopologyKey};
 
 use filters::{check_node, node_declared_features, node_resources_fit};
 use view::View;
-
-/// The rules of `class` that are not evaluated: about such a pod nothing is said.
-pub fn unevaluated(class: &SchedulingClass) -> impl Iterator<Item = UnevaluatedRule> + '_ {
-    class.unevaluated.iter().copied()
-}
 
 /// Whether the scheduler would put a pod of `class` on `node`, of which `requested` is taken, as
 /// far as no other pod and no volume plays a part.

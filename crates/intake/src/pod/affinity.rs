@@ -159,14 +159,6 @@ impl AffinityView {
     pub(super) fn preferred_apart(&self, namespace: &str, own: &Labels) -> Vec<(i32, PodTerm)> {
         preferred(self.pod_anti_affinity.as_ref(), namespace, own)
     }
-
-    /// Some rule between pods must hold.
-    pub(super) fn requires_pods(&self) -> bool {
-        [&self.pod_affinity, &self.pod_anti_affinity]
-            .into_iter()
-            .flatten()
-            .any(|affinity| affinity.required.as_ref().is_some_and(|r| !r.is_empty()))
-    }
 }
 
 fn required(view: Option<&PodAffinityView>, namespace: &str, own: &Labels) -> Read<PodTerm> {

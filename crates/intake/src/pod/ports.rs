@@ -69,14 +69,4 @@ impl PodSpecView {
         ports.dedup();
         Ok(ports)
     }
-
-    /// Some container names a port of the host, taken or not.
-    pub(super) fn names_host_ports(&self) -> bool {
-        let host_network = self.host_network == Some(true);
-        self.containers
-            .iter()
-            .chain(self.init_containers.iter().flatten())
-            .flat_map(|container| container.ports.iter().flatten())
-            .any(|port| host_network || port.host_port.unwrap_or(0) > 0)
-    }
 }

@@ -262,32 +262,9 @@ impl PodSpecView {
         .collect()
     }
 
+    /// Claims for devices are never evaluated.
     fn unevaluated(&self) -> BTreeSet<UnevaluatedRule> {
-        let affinity = self.affinity.as_ref();
-        let spread = self.topology_spread_constraints.as_ref();
-        let volumes = self.volumes.as_ref();
-        let devices = self.resource_claims.as_ref();
-        [
-            (
-                UnevaluatedRule::InterPodAffinity,
-                affinity.is_some_and(AffinityView::requires_pods),
-            ),
-            (
-                UnevaluatedRule::PodTopologySpread,
-                spread.is_some_and(|all| all.iter().any(SpreadView::is_required)),
-            ),
-            (UnevaluatedRule::NodePorts, self.names_host_ports()),
-            (
-                UnevaluatedRule::Volumes,
-                volumes.is_some_and(|all| all.iter().any(VolumeView::may_decide)),
-            ),
-            (
-                UnevaluatedRule::ResourceClaims,
-                devices.is_some_and(|claims| !claims.is_empty()),
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(rule, there)| there.then_some(rule))
-        .collect()
+        let claims = self.resource_claims.iter().flatten();
+        claims.map(|_| UnevaluatedRule::ResourceClaims).collect()
     }
 }

@@ -29,8 +29,6 @@ enum Source {
     Disk(InlineDisk),
     /// An Azure disk of a kind that no driver takes over.
     UnmanagedAzureDisk,
-    /// Of a kind not looked at, which may depend on the node.
-    Other,
 }
 
 #[derive(Deserialize, Default)]
@@ -122,14 +120,9 @@ impl<'de> Deserialize<'de> for VolumeView {
                                 view.source = disk.of(kind);
                             }
                         }
-                        "configMap" | "secret" | "emptyDir" | "downwardAPI" | "projected"
-                        | "hostPath" | "nfs" | "image" | "gitRepo" => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
+                        // No filter of the scheduler looks at any other kind.
                         _ => {
-                            if map.next_value::<Option<IgnoredAny>>()?.is_some() {
-                                view.source = Source::Other;
-                            }
+                            map.next_value::<IgnoredAny>()?;
                         }
                     }
                 }
@@ -142,11 +135,6 @@ impl<'de> Deserialize<'de> for VolumeView {
 }
 
 impl VolumeView {
-    /// It may decide where its pod runs.
-    pub(super) fn may_decide(&self) -> bool {
-        !matches!(self.source, Source::Anywhere)
-    }
-
     /// The claim it is, for the pod of this name and UID; a template's generated claims have no
     /// name yet.
     pub(super) fn claim(&self, pod: Option<(&str, &str)>) -> Option<ClaimUse> {
@@ -159,7 +147,7 @@ impl VolumeView {
                 name: Arc::from(format!("{name}-{}", self.name)),
                 owner: Some(Uid::new(uid)),
             }),
-            Source::Anywhere | Source::Disk(_) | Source::UnmanagedAzureDisk | Source::Other => None,
+            Source::Anywhere | Source::Disk(_) | Source::UnmanagedAzureDisk => None,
         }
     }
 

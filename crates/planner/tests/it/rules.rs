@@ -4,13 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     HostPort, InclusionPolicy, LabelSelector, Labels, Namespaces, Node, NodeName, NodeSelectorTerm,
-    NodeShape, Operator, Pod, PodKey, PodState, PodTerm, Protocol, Requirement, Resources,
-    SchedulingClass, SpreadConstraint,
+    NodeShape, Operator, Pod, PodState, PodTerm, Protocol, Requirement, Resources, SchedulingClass,
+    SpreadConstraint,
 };
-use planner::{
-    reason::PodReason,
-    scale_up::{Group, InFlight, Input, Placement},
-};
+use planner::scale_up::{Group, InFlight, Input, Placement};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use crate::{
@@ -29,10 +26,10 @@ fn requirement(key: &str, value: &str) -> Requirement {
     }
 }
 
-fn app(name: &str) -> Option<LabelSelector> {
-    Some(LabelSelector {
+fn app(name: &str) -> LabelSelector {
+    LabelSelector {
         requirements: vec![requirement("app", name)],
-    })
+    }
 }
 
 fn of_app(name: &str, cpu_milli: i64) -> SchedulingClass {
@@ -44,7 +41,7 @@ fn of_app(name: &str, cpu_milli: i64) -> SchedulingClass {
 
 fn term(name: &str, key: &str) -> PodTerm {
     PodTerm {
-        selector: app(name),
+        selector: Some(app(name)),
         namespaces: Namespaces {
             names: ["default".into()].into(),
             selector: None,
@@ -72,7 +69,7 @@ fn constraint(name: &str, key: &str) -> SpreadConstraint {
         topology_key: key.into(),
         max_skew: 1,
         min_domains: 1,
-        selector: app(name),
+        selector: Some(app(name)),
         node_affinity_policy: InclusionPolicy::Honor,
         node_taints_policy: InclusionPolicy::Ignore,
     }
@@ -348,19 +345,6 @@ fn pods_that_would_rather_be_apart_do_not_buy_a_machine_each() {
         report.pods.values().filter(|p| **p == there).count()
     };
     assert!(on("n1") > 0 && on("n2") > 0);
-}
-
-#[test]
-fn claims_for_devices_are_never_guessed() {
-    let mut device = class(100, 64);
-    device
-        .unevaluated
-        .insert(model::UnevaluatedRule::ResourceClaims);
-    let (_, report) = plan(&input(one_group(), pods("gpu", 1, &device)));
-    assert!(matches!(
-        report.pods[&PodKey::new("default", "gpu-000")],
-        Placement::Left(PodReason::RuleNotEvaluated { .. })
-    ));
 }
 
 fn any_class() -> impl Strategy<Value = SchedulingClass> {

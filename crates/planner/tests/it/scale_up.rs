@@ -282,11 +282,9 @@ fn an_offering_in_back_off_gives_way_to_the_next_in_the_same_plan() {
 }
 
 #[test]
-fn a_pod_that_uses_a_rule_not_evaluated_yet_is_left_alone() {
+fn a_pod_that_uses_a_rule_that_is_never_evaluated_is_left_alone() {
     let mut affine = class(500, 256);
-    affine
-        .unevaluated
-        .insert(UnevaluatedRule::PodTopologySpread);
+    affine.unevaluated.insert(UnevaluatedRule::ResourceClaims);
     let (plan, report) = plan(&input(
         vec![group("g", vec![offering("small", 2, 4, 10)])],
         pods("p", 3, &affine),
@@ -295,7 +293,7 @@ fn a_pod_that_uses_a_rule_not_evaluated_yet_is_left_alone() {
     assert!(report.pods.values().all(|placement| matches!(
         placement,
         Placement::Left(PodReason::RuleNotEvaluated {
-            rule: UnevaluatedRule::PodTopologySpread
+            rule: UnevaluatedRule::ResourceClaims
         })
     )));
 }

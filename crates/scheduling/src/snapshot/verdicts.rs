@@ -28,11 +28,9 @@ struct Row {
     nodes: Vec<u64>,
 }
 
-/// The rules of a class about which there is never a yes: claims for devices. What else a class says
-/// is not evaluated elsewhere is evaluated here.
+/// The rules of a class about which there is never a yes.
 fn refused(class: &SchedulingClass) -> impl Iterator<Item = UnevaluatedRule> + '_ {
-    let rules = class.unevaluated.iter().copied();
-    rules.filter(|rule| *rule == UnevaluatedRule::ResourceClaims)
+    class.unevaluated.iter().copied()
 }
 
 impl Snapshot {
