@@ -2,11 +2,11 @@
 //! objects that could not be used.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
 };
 
-use intake::dump::{Dump, DumpError, Fault, Problem};
+use intake::dump::{Dump, DumpError, Fault, MOST_BYTES, Problem};
 
 use super::{Catalogue, OfferingsError, live};
 
@@ -52,7 +52,7 @@ const MOST_NOTES: usize = 20;
 /// The dump of a file, or of the cluster of `kubeconfig` where none is named; and what to call it.
 pub(crate) fn dump(file: Option<&str>, kubeconfig: &str) -> Result<(String, Dump), SourceError> {
     let (name, dump) = if let Some(path) = file {
-        (called(path), Dump::read(open(path)?))
+        (called(path), read(path)?)
     } else {
         let text = live::read(kubeconfig, &mut |line| note(&line)).map_err(SourceError::Live)?;
         ("the cluster".to_owned(), Dump::from_slice(&text))
@@ -61,6 +61,20 @@ pub(crate) fn dump(file: Option<&str>, kubeconfig: &str) -> Result<(String, Dump
         Ok(dump) => Ok((name, dump)),
         Err(source) => Err(SourceError::Dump { name, source }),
     }
+}
+
+/// A dump of a file. One of known length is read into memory at once, that never moves: it may be
+/// large.
+fn read(path: &str) -> Result<Result<Dump, DumpError>, SourceError> {
+    let length = (path != "-").then(|| fs::metadata(path).ok()).flatten();
+    let length = length.map_or(0, |meta| meta.len().min(MOST_BYTES));
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    let read = open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+    Ok(match read {
+        Err(error) => Err(DumpError::Read(error)),
+        Ok(_) if bytes.len() as u64 > MOST_BYTES => Err(DumpError::TooLarge { limit: MOST_BYTES }),
+        Ok(_) => Dump::from_slice(&bytes),
+    })
 }
 
 /// The offerings of a file.

@@ -27,7 +27,7 @@ fn group(name: &str, managed: &str) -> Value {
         "spec": {"minNodes": 0, "maxNodes": 9, "datacenterID": "hel", "offeringIDs": ["small"]}})
 }
 
-fn machine(name: &str, status: Value) -> Value {
+fn machine(name: &str, status: &Value) -> Value {
     json!({"apiVersion": "autoscaler.vpsie.com/v1alpha1", "kind": "VPSieNode",
         "metadata": {"name": name, "namespace": "any"},
         "spec": {"nodeGroupName": "ours", "instanceType": "small", "datacenterID": "hel"},
@@ -55,9 +55,9 @@ fn managed_groups_count_with_the_machines_they_have_and_wait_for() {
         &[
             group("ours", "true"),
             group("theirs", "false"),
-            machine("a", json!({"phase": "Ready", "nodeName": "n"})),
-            machine("b", json!({"phase": "Joining", "nodeName": "joined"})),
-            machine("c", json!({"phase": "Provisioning"})),
+            machine("a", &json!({"phase": "Ready", "nodeName": "n"})),
+            machine("b", &json!({"phase": "Joining", "nodeName": "joined"})),
+            machine("c", &json!({"phase": "Provisioning"})),
             node("n", &[], false),
             node("joined", &["node.kubernetes.io/not-ready"], false),
         ],
@@ -87,7 +87,7 @@ fn what_the_file_states_of_an_offering_wins_over_what_its_nodes_show() {
     let stated = "- {id: small, capacity: {cpu: 2}, allocatable: {cpu: 1500m}}";
     let items = [
         group("ours", "true"),
-        machine("a", json!({"phase": "Ready", "nodeName": "n"})),
+        machine("a", &json!({"phase": "Ready", "nodeName": "n"})),
         node("n", &[], false),
     ];
     let input = given(&items, Some(stated));
@@ -107,9 +107,9 @@ fn without_a_catalogue_groups_are_there_and_say_why_they_cannot_grow() {
 fn nodes_are_as_they_will_be_once_what_ends_by_itself_has_ended() {
     let removing = "autoscaler.vpsie.com/removing";
     let unschedulable = "node.kubernetes.io/unschedulable";
-    let removed = |node: &str, removal: Value| {
+    let removed = |node: &str, removal: &Value| {
         let status = json!({"phase": "Ready", "nodeName": node, "removal": removal});
-        machine(node, status)
+        machine(node, &status)
     };
     let input = given(
         &[
@@ -122,9 +122,9 @@ fn nodes_are_as_they_will_be_once_what_ends_by_itself_has_ended() {
             node("returning", &[removing, unschedulable], true),
             node("cordoned-by-a-human", &[unschedulable], true),
             node("leaving", &[removing], true),
-            removed("returning", removal("Empty", "Draining")),
-            removed("cordoned-by-a-human", removal("Empty", "Cordoning")),
-            removed("leaving", removal("Empty", "DeletingNode")),
+            removed("returning", &removal("Empty", "Draining")),
+            removed("cordoned-by-a-human", &removal("Empty", "Cordoning")),
+            removed("leaving", &removal("Empty", "DeletingNode")),
         ],
         Some(SMALL),
     );

@@ -87,7 +87,7 @@ fn group(min: u32, max: u32) -> Value {
             "offeringIDs": ["small-2cpu-4gb"]}})
 }
 
-fn machine(name: &str, status: Value) -> Value {
+fn machine(name: &str, status: &Value) -> Value {
     json!({"apiVersion": "autoscaler.vpsie.com/v1alpha1", "kind": "VPSieNode",
         "metadata": {"name": name, "namespace": "n"},
         "spec": {"nodeGroupName": "g", "instanceType": "small-2cpu-4gb",
@@ -144,14 +144,17 @@ fn machines_in_flight_and_pods_of_daemon_sets_take_their_share() {
             "spec": {"template": {"spec": {"containers": [
                 {"name": "c", "resources": {"requests": {"cpu": cpu}}}]}}}})
     };
-    let in_flight = machine("m", json!({"phase": "Provisioning"}));
+    let in_flight = machine("m", &json!({"phase": "Provisioning"}));
     // 1900m are left to pods of each machine.
     let (one, two) = (pod("one", "900m"), pod("two", "900m"));
     let pods = [group(0, 9), one, two];
     let with = |more: &[Value]| on(&[&pods[..], more].concat(), &[]).0;
     assert_eq!(bought_and_placed(&with(&[])), (1, 2));
     assert_eq!(bought_and_placed(&with(&[logs("200m")])), (2, 2));
-    assert_eq!(bought_and_placed(&with(&[in_flight.clone()])), (0, 2));
+    assert_eq!(
+        bought_and_placed(&with(std::slice::from_ref(&in_flight))),
+        (0, 2)
+    );
     assert_eq!(bought_and_placed(&with(&[in_flight, logs("200m")])), (1, 2));
 }
 
@@ -164,7 +167,7 @@ fn minimums_are_bought_for_and_counted_in_price_and_bound() {
             "lowerBound": "0.0274", "buy": [{"group": "n/g", "offering": "small-2cpu-4gb",
                 "count": 2, "hourlyPrice": "0.0137"}]})
     );
-    let there = machine("m", json!({"phase": "Provisioning"}));
+    let there = machine("m", &json!({"phase": "Provisioning"}));
     let (answer, _) = on(&[group(2, 9), there], &[]);
     assert_eq!(bought_and_placed(&answer), (1, 0));
 }
@@ -236,8 +239,8 @@ fn the_pods_of_a_node_that_is_gone_wait_but_those_that_leave_with_it() {
         owned("d"),
         mirror,
         ending,
-        machine("m1", json!({"phase": "Ready", "nodeName": "n1"})),
-        machine("m2", json!({"phase": "Ready", "nodeName": "n2"})),
+        machine("m1", &json!({"phase": "Ready", "nodeName": "n1"})),
+        machine("m2", &json!({"phase": "Ready", "nodeName": "n2"})),
     ];
     let (before, _) = on(&items, &[]);
     assert_eq!(bought_and_placed(&before), (0, 0));
