@@ -35,12 +35,13 @@ pub fn input(dump: Dump, catalogue: Option<&Catalogue>) -> Input {
         .map(|group| group.input)
         .collect();
     let machines: Vec<Arc<VPSieNode>> = dump.vpsie_nodes.into_iter().map(Arc::new).collect();
-    let now = now(&dump.waiting);
+    let waiting: Vec<Arc<Pod>> = dump.waiting.into_iter().map(judged).collect();
+    let now = now(&waiting);
     let nodes = dump.nodes.into_iter();
     let cluster = Cluster {
         nodes: nodes.map(|node| (node.name.clone(), node)).collect(),
         bound: dump.bound,
-        waiting: dump.waiting.into_iter().map(judged).collect(),
+        waiting,
         surroundings: Arc::new(dump.surroundings),
     };
     let Expected { cluster, leaving } = Expected::new(cluster, &machines, is_marked);

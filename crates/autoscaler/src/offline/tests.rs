@@ -152,7 +152,8 @@ fn nodes_are_as_they_will_be_once_what_ends_by_itself_has_ended() {
 fn every_pod_that_waits_counts_now_but_those_that_are_gated() {
     let pod = |name: &str, condition: Value| {
         json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": "a"},
+            "metadata": {"name": name, "namespace": "a",
+                "creationTimestamp": "2026-01-01T11:00:00Z"},
             "spec": {"containers": [{"name": "c"}]}, "status": {"conditions": [condition]}})
     };
     let condition = |reason: &str| {
@@ -167,7 +168,7 @@ fn every_pod_that_waits_counts_now_but_those_that_are_gated() {
         ],
         None,
     );
-    assert_eq!(input.now, "2026-01-01T10:00:00Z".parse().unwrap());
+    assert_eq!(input.now, "2026-01-01T11:00:00Z".parse().unwrap());
     let counts = input
         .cluster
         .waiting

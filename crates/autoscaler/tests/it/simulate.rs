@@ -599,3 +599,35 @@ fn flags_that_exclude_each_other_are_refused() {
         assert_eq!((code, out.as_str(), lines), (2, "", 1), "{err}");
     }
 }
+
+#[test]
+fn the_claims_of_an_added_stateful_set_decide_where_its_pods_go() {
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "local"}, "provisioner": "x",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": ["a"]}]}]});
+    let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+        "spec": {"replicas": 2, "template": {"spec": {"containers": []}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                "storageClassName": "local", "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}}}}]}});
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "{set}").unwrap();
+    let path = file.path().to_str().unwrap();
+    for (zone, placed) in [("a", 2), ("b", 0)] {
+        let mut node = node("n", "1");
+        node["metadata"]["labels"] = json!({"zone": zone});
+        let (answer, err) = on(&[class.clone(), node], &["--add-pods", path]);
+        assert_eq!(
+            (bought_and_placed(&answer), err.as_str()),
+            ((0, placed), "")
+        );
+    }
+}
+
+#[test]
+fn a_pod_that_was_created_last_counts_although_the_scheduler_has_not_judged_it() {
+    let mut late = pod("late", "1");
+    late["metadata"]["creationTimestamp"] = json!("2030-01-01T00:00:00Z");
+    assert_eq!(on(&[node("n", "1"), late], &[]).0["placed"], 1);
+}
