@@ -20,7 +20,7 @@ pub(crate) struct Found {
     workload: String,
     nodes: usize,
     repeats: usize,
-    pub(crate) found: Option<NodeName>,
+    pub(crate) on: Option<NodeName>,
     median_micros: f64,
     min_micros: f64,
 }
@@ -43,7 +43,7 @@ pub(crate) fn first_fit(fixture: &Fixture, repeats: usize) -> Result<Found> {
         workload: fixture.name.clone(),
         nodes: cluster.nodes.len(),
         repeats: repeats * 100,
-        found: found.and_then(|node| snapshot.name(node).cloned()),
+        on: found.and_then(|node| snapshot.name(node).cloned()),
         median_micros: micros(times.median()),
         min_micros: micros(times.least()),
     })

@@ -203,7 +203,7 @@ fn run(args: &Args) -> Result<bool> {
             let fixture = other()?.unwrap_or_else(|| fixtures::last_fits(*nodes));
             let found = engine::first_fit(&fixture, settings.repeats)?;
             print(&found)?;
-            Ok(found.found.is_some())
+            Ok(found.on.is_some())
         }
         Workload::Forked { nodes } => {
             let fixture = other()?.unwrap_or_else(|| fixtures::forked(*nodes));

@@ -10,7 +10,7 @@ use anyhow::Result;
 use checker::{Place, World, replay};
 use model::{GroupKey, HourlyPrice, NodeName, Pod, PodKey, PodRole};
 use planner::{
-    removal::simulation::{Budget, Candidate, Group, Input, Limits, Plan, choose, scan},
+    removal::simulation::{Budget, Candidate, Group, Input, Limits, Plan, Verdict, choose, scan},
     scale_up,
 };
 use serde::Serialize;
@@ -165,13 +165,16 @@ fn groups(candidates: &[Candidate]) -> BTreeMap<GroupKey, Group> {
 }
 
 fn longest_prefix(input: &Input<'_>) -> Prefix {
+    // Those that could not go alone are no candidates there either.
+    let alone = scan(input).alone;
+    let could_go = |one: &&Candidate| alone.get(&one.node).is_some_and(Verdict::is_removable);
     let mut pods: BTreeMap<&NodeName, usize> = BTreeMap::new();
     for pod in &input.cluster.bound {
         if let Some(node) = pod.node() {
             *pods.entry(node).or_default() += 1;
         }
     }
-    let mut order: Vec<&Candidate> = input.candidates.iter().collect();
+    let mut order: Vec<&Candidate> = input.candidates.iter().filter(could_go).collect();
     order.sort_by_key(|one| (pods.get(&one.node).copied().unwrap_or(0), &one.node));
     order.truncate(PREFIX);
     let (best, time) = timed(|| {

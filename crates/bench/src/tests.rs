@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use planner::scale_up::Placement;
+use planner::scale_up::{Host, Placement};
 use serde_json::Value;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     first_fit::first_fit_decreasing,
     fixture::Fixture,
     fixtures::{self, Sizes},
-    outcome::{Checked, Timed, run},
+    outcome::{Checked, Timed, check, run},
     removals,
 };
 
@@ -161,7 +161,7 @@ fn nodes_of_all_degrees_are_judged_and_go_together() {
 #[test]
 fn only_the_last_node_takes_the_lonely_pod() {
     let found = engine::first_fit(&fixtures::last_fits(9), 1).unwrap();
-    assert_eq!(found.found, Some("node-000008".into()));
+    assert_eq!(found.on, Some("node-000008".into()));
 }
 
 #[test]
@@ -170,6 +170,37 @@ fn a_reverted_fork_leaves_the_snapshot_as_it_was() {
     assert!(forked.digest_equal);
     let pods: Vec<usize> = forked.added.iter().map(|added| added.pods).collect();
     assert_eq!(pods, [0, 1, 30]);
+}
+
+#[test]
+fn a_plan_that_breaks_a_rule_or_tells_two_stories_is_found_out() {
+    let input = fixtures::lone(2).input().unwrap();
+    let (plan, report) = planner::scale_up::plan(&input);
+    assert!(check(&input, &plan, &report).passes());
+    let mut overfull = report.clone();
+    for (_, host) in &mut overfull.steps.placements {
+        *host = Host::Coming(0);
+    }
+    let Checked::Broken(rules) = check(&input, &plan, &overfull) else {
+        panic!("all pods on one machine");
+    };
+    assert!(rules[0].contains("NodeResourcesFit"), "{rules:?}");
+    let mut forgetful = report;
+    forgetful.steps.placements.pop();
+    assert!(!check(&input, &plan, &forgetful).passes());
+}
+
+#[test]
+fn preferences_are_scored_by_where_pods_are() {
+    // Alone in its zone, on its node, and in the first zone: all that it prefers.
+    let alone = line(&fixtures::preferring(1), Timed::BothPreferences);
+    assert_eq!(alone["left"], 0, "{alone}");
+    let score = alone["preferenceScore"].as_f64().unwrap();
+    assert!(score >= 11.0 / 12.0 - 1e-3, "{alone}");
+    // Two of three zones' worth of company at least: the weight of 10 cannot be met by all.
+    let many = line(&fixtures::preferring(40), Timed::BothPreferences);
+    assert!(many["preferenceScore"].as_f64().unwrap() < 0.9, "{many}");
+    assert_eq!(many["checker"], "ok");
 }
 
 #[test]
