@@ -14,6 +14,8 @@ pub mod node_group {
     pub const SCALING: &str = "Scaling";
     /// Something is wrong; the reason says what.
     pub const ERROR: &str = "Error";
+    /// Pods wait that no group could take; the reason says why this one could not.
+    pub const PODS_UNPLACED: &str = "PodsUnplaced";
     /// No fewer nodes are allowed.
     pub const AT_MIN_CAPACITY: &str = "AtMinCapacity";
     /// No more nodes are allowed.

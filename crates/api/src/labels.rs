@@ -24,6 +24,9 @@ pub const SCALE_DOWN: &str = "autoscaler.vpsie.com/scale-down";
 pub const SCALE_DOWN_ALLOWED_HOURS: &str = "autoscaler.vpsie.com/scale-down-allowed-hours";
 /// Annotation on Nodes and VPSieNodes: why the machine was bought.
 pub const CREATION_REASON: &str = "autoscaler.vpsie.com/creation-reason";
+/// Annotation on VPSieNodes: the pods the machine was bought for, `namespace/name` with commas between.
+/// While it is on its way, those that still wait are counted as placed on it.
+pub const BOUGHT_FOR: &str = "autoscaler.vpsie.com/bought-for";
 /// Annotation on Nodes: the machine's identity at the cloud.
 pub const VPS_ID: &str = "autoscaler.vpsie.com/vps-id";
 /// Annotation on VPSieNodes of the predecessor: a create request was sent.

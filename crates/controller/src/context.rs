@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use kube::{Api, Client, api::ListParams};
 use model::{GroupKey, NodeName, Pod, Pool, SizeId};
-use runtime::{Clock, Randomness};
+use planner::scale_up::Unplaced;
+use runtime::{Clock, Randomness, watch};
 
 use crate::{
     cloud_state::CloudState,
@@ -79,6 +80,8 @@ pub struct Context {
     pub events: Events,
     /// What the Secret and the flags say of the cloud; follows the Secret.
     pub defaults: runtime::watch::Receiver<Defaults>,
+    /// What each group refused of the pods that the latest plan left.
+    pub unplaced: watch::Sender<BTreeMap<GroupKey, Unplaced>>,
     /// Held while a machine is given to an object.
     pub binding: tokio::sync::Mutex<()>,
     /// Held while a pool is made.
@@ -124,6 +127,7 @@ impl Context {
             metrics,
             events,
             defaults,
+            unplaced: watch::Sender::new(BTreeMap::new()),
             binding: tokio::sync::Mutex::default(),
             pools: tokio::sync::Mutex::default(),
             made: Mutex::default(),

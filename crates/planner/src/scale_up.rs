@@ -18,6 +18,7 @@ mod template;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
     time::Duration,
 };
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use template::{Reserve, template};
 
-use crate::reason::PodReason;
+use crate::reason::{GroupRefusal, PodReason};
 
 /// An offering a group may buy.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +63,9 @@ pub struct InFlight {
     pub offering: OfferingId,
     /// Its Node, where it has joined already (its own shape is not to be relied on yet).
     pub node: Option<NodeName>,
+    /// The pods it was bought for, as far as that was recorded: those of them that still wait are
+    /// placed there first, so that a later plan finds a place for each as this one did.
+    pub pods: Vec<PodKey>,
 }
 
 /// A managed group.
@@ -242,7 +246,66 @@ pub enum Host {
     Coming(usize),
 }
 
+/// The pods that are left, as one group sees them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unplaced {
+    /// How many this group refused.
+    pub pods: usize,
+    /// Why most of them, and the first of those.
+    pub refusal: GroupRefusal,
+    /// It.
+    pub example: PodKey,
+}
+
+impl fmt::Display for Unplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            pods,
+            refusal,
+            example,
+        } = self;
+        match pods {
+            1 => write!(f, "pod {example} waits: {refusal}"),
+            _ => write!(f, "{pods} pods wait, {example} among them: {refusal}"),
+        }
+    }
+}
+
 impl Report {
+    /// What each group refused of the pods that are left.
+    #[must_use]
+    pub fn unplaced(&self) -> BTreeMap<GroupKey, Unplaced> {
+        let mut by_group: BTreeMap<&GroupKey, BTreeMap<&str, (usize, &GroupRefusal, &PodKey)>> =
+            BTreeMap::new();
+        for (pod, placement) in &self.pods {
+            let Placement::Left(PodReason::NoNodeGroupFits { groups }) = placement else {
+                continue;
+            };
+            for same in groups.chunk_by(|a, b| a.group == b.group) {
+                let [first, ..] = same else { continue };
+                let reasons = by_group.entry(&first.group).or_default();
+                let name = first.refusal.name();
+                let reason = reasons.entry(name).or_insert((0, &first.refusal, pod));
+                reason.0 += 1;
+            }
+        }
+        let mut unplaced = BTreeMap::new();
+        for (group, reasons) in by_group {
+            let pods = reasons.values().map(|(pods, ..)| pods).sum();
+            if let Some((_, refusal, example)) = reasons.into_values().max_by_key(|r| r.0) {
+                unplaced.insert(
+                    group.clone(),
+                    Unplaced {
+                        pods,
+                        refusal: refusal.clone(),
+                        example: example.clone(),
+                    },
+                );
+            }
+        }
+        unplaced
+    }
+
     fn look_again(&mut self, at: Timestamp) {
         self.look_again_at = Some(self.look_again_at.map_or(at, |before| before.min(at)));
     }

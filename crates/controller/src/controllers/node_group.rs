@@ -37,6 +37,7 @@ pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
     let mut changes = ctx.state.changes();
     let mut cloud_changes = ctx.cloud.changes();
     let mut defaults = ctx.defaults.clone();
+    let mut unplaced = ctx.unplaced.subscribe();
     let mut told: BTreeMap<GroupKey, String> = BTreeMap::new();
     let mut counted: Option<BTreeSet<GroupKey>> = None;
     let mut unowned = BTreeSet::new();
@@ -82,6 +83,7 @@ pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
                 Ok(()) = changes.changed() => {}
                 Ok(()) = cloud_changes.changed() => { cloud_changes.borrow_and_update(); }
                 Ok(()) = defaults.changed() => { defaults.borrow_and_update(); }
+                Ok(()) = unplaced.changed() => { unplaced.borrow_and_update(); }
                 () = ctx.clock.sleep(wait) => {}
             }
         })

@@ -12,10 +12,11 @@ use cloud::Scope;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
+use model::PodKey;
 use planner::{
     audit,
     lifecycle::{FailureReason, Phase},
-    scale_up::{self, Cause, Input, Placement, Plan, Report},
+    scale_up::{self, Cause, Create, Input, Placement, Plan, Report},
 };
 
 use super::{
@@ -31,6 +32,8 @@ use crate::{
     pulse::Beat,
 };
 
+/// Bytes of the list of pods that a machine is bought for.
+const MOST_LISTED: usize = 16 << 10;
 /// Without any change a plan is made again after this long.
 const RESYNC: Duration = Duration::from_mins(5);
 /// While the catalogues have not been asked for.
@@ -118,7 +121,7 @@ async fn batch(
 async fn once(
     ctx: &Context,
     effects: &Effects,
-    told: &mut BTreeMap<model::PodKey, String>,
+    told: &mut BTreeMap<PodKey, String>,
     beat: &Beat,
 ) -> Result<Duration, Error> {
     let groups = ctx.groups();
@@ -138,6 +141,10 @@ async fn once(
         return Ok(Duration::from_secs(30));
     }
     tell(ctx, &input, &report, told);
+    let unplaced = report.unplaced();
+    if *ctx.unplaced.borrow() != unplaced {
+        ctx.unplaced.send_replace(unplaced);
+    }
     if !plan.create.is_empty() {
         tracing::info!(
             machines = plan.machines(),
@@ -155,7 +162,7 @@ async fn once(
 }
 
 /// Reports each pod that is left, once per reason.
-fn tell(ctx: &Context, input: &Input, report: &Report, told: &mut BTreeMap<model::PodKey, String>) {
+fn tell(ctx: &Context, input: &Input, report: &Report, told: &mut BTreeMap<PodKey, String>) {
     told.retain(|pod, _| report.pods.contains_key(pod));
     for pod in &input.cluster.waiting {
         let Some(Placement::Left(reason)) = report.pods.get(&pod.key) else {
@@ -212,10 +219,11 @@ async fn carry_out(
         for pods in create.pods.iter().flatten().take(50) {
             tracing::debug!(pod = %pods, group = %create.group, "a machine is bought for this pod");
         }
-        for _ in 0..create.count {
+        for pods in &create.pods {
             beat.beat();
-            let offering = create.offering.as_str();
-            create_node(ctx, effects, group, offering, create.cause, &why).await?;
+            let object = node_object(ctx, group, create, pods);
+            let created = effects.create_vpsie_node(&object, &why).await?;
+            ctx.state.note_vpsie_node(created);
         }
         node_group::note_scale_up(ctx, effects, &group.key).await?;
         ctx.metrics
@@ -224,27 +232,9 @@ async fn carry_out(
     Ok(())
 }
 
-async fn create_node(
-    ctx: &Context,
-    effects: &Effects,
-    group: &Group,
-    offering: &str,
-    cause: Cause,
-    why: &str,
-) -> Result<(), Error> {
-    let object = node_object(ctx, group, offering, cause);
-    match effects.create_vpsie_node(&object, why).await {
-        Ok(created) => {
-            ctx.state.note_vpsie_node(created);
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// The VPSieNode of one machine. Its name depends on the group and on the nodes it has: a leader
 /// that decides on an older set derives a name that is taken already.
-fn node_object(ctx: &Context, group: &Group, offering: &str, cause: Cause) -> VPSieNode {
+fn node_object(ctx: &Context, group: &Group, create: &Create, pods: &[PodKey]) -> VPSieNode {
     let spec = &group.object.spec;
     let meta = &group.object.metadata;
     let mut existing: Vec<String> = ctx
@@ -268,7 +258,7 @@ fn node_object(ctx: &Context, group: &Group, offering: &str, cause: Cause) -> VP
         }
         salt += 1;
     };
-    let reason = match cause {
+    let reason = match create.cause {
         Cause::MinNodes => labels::creation_reason::INITIAL,
         Cause::PendingPods => labels::creation_reason::METRICS,
     };
@@ -276,10 +266,14 @@ fn node_object(ctx: &Context, group: &Group, offering: &str, cause: Cause) -> VP
         Some(Scope::Cluster(cluster)) => Some(cluster.to_string()),
         _ => spec.resource_identifier.clone(),
     };
+    let mut annotations = BTreeMap::from([(labels::CREATION_REASON.into(), reason.into())]);
+    if !pods.is_empty() {
+        annotations.insert(labels::BOUGHT_FOR.into(), listed(pods));
+    }
     let mut object = VPSieNode::new(
         &name,
         VPSieNodeSpec {
-            instance_type: offering.to_owned(),
+            instance_type: create.offering.to_string(),
             node_group_name: group.key.name.to_string(),
             datacenter_id: spec.datacenter_id.clone(),
             resource_identifier: cluster,
@@ -297,10 +291,7 @@ fn node_object(ctx: &Context, group: &Group, offering: &str, cause: Cause) -> VP
             (labels::MANAGED.into(), "true".into()),
             (labels::NODE_GROUP.into(), group.key.name.to_string()),
         ])),
-        annotations: Some(BTreeMap::from([(
-            labels::CREATION_REASON.into(),
-            reason.into(),
-        )])),
+        annotations: Some(annotations),
         finalizers: Some(vec![labels::VPSIE_NODE_FINALIZER.into()]),
         owner_references: Some(vec![OwnerReference {
             api_version: "autoscaler.vpsie.com/v1alpha1".into(),
@@ -313,6 +304,23 @@ fn node_object(ctx: &Context, group: &Group, offering: &str, cause: Cause) -> VP
         ..ObjectMeta::default()
     };
     object
+}
+
+/// The pods a machine is bought for, as `namespace/name` with commas between; what is too much for
+/// an object is left out.
+fn listed(pods: &[PodKey]) -> String {
+    let mut list = String::new();
+    for pod in pods {
+        let name = pod.to_string();
+        if list.len() + name.len() + 1 > MOST_LISTED {
+            break;
+        }
+        if !list.is_empty() {
+            list.push(',');
+        }
+        list.push_str(&name);
+    }
+    list
 }
 
 /// Eight hexadecimal digits of FNV-1a over the group's identity and its nodes'.

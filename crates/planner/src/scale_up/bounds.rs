@@ -57,30 +57,42 @@ pub(super) fn price<'a>(
     kinds: &[&Kind],
     placed: impl IntoIterator<Item = (&'a SchedulingClass, u32)>,
 ) -> Option<HourlyPrice> {
+    let cheapest_first = |price_of: &dyn Fn(&Kind) -> Option<Decimal>| {
+        let priced = kinds
+            .iter()
+            .filter_map(|&kind| Some((price_of(kind)?, kind)));
+        let mut order: Vec<(Decimal, &Kind)> = priced.collect();
+        order.sort_by_key(|(price, _)| *price);
+        order
+    };
+    let whole = |kind: &Kind| Some(kind.price?.amount());
+    let by_machine = cheapest_first(&whole);
+    let by_unit: Vec<(&str, Vec<(Decimal, &Kind)>)> = ["cpu", "memory", "pods"]
+        .into_iter()
+        .map(|name| {
+            let unit = |kind: &Kind| {
+                let free = kind.free().get(name);
+                whole(kind).filter(|_| free > 0)?.checked_div(free.into())
+            };
+            (name, cheapest_first(&unit))
+        })
+        .collect();
+    let unpriced: Vec<&&Kind> = kinds.iter().filter(|kind| kind.price.is_none()).collect();
     let mut least = Decimal::ZERO;
     let mut sums: BTreeMap<&str, Decimal> = BTreeMap::new();
     for (class, count) in placed {
-        let takers: Vec<&&Kind> = kinds
-            .iter()
-            .filter(|kind| scheduling::fits(class, &kind.node, &kind.requested))
-            .collect();
-        let prices: Option<Vec<Decimal>> = takers
-            .iter()
-            .map(|kind| kind.price.map(HourlyPrice::amount))
-            .collect();
-        let prices = prices?;
-        least = least.max(prices.iter().min().copied().unwrap_or_default());
-        for name in ["cpu", "memory", "pods"] {
-            let unit = takers
-                .iter()
-                .zip(&prices)
-                .filter_map(|(kind, price)| {
-                    let free = kind.free().get(name);
-                    (free > 0).then(|| *price / Decimal::from(free))
-                })
-                .min();
+        let takes = |kind: &Kind| scheduling::fits(class, &kind.node, &kind.requested);
+        if unpriced.iter().any(|kind| takes(kind)) {
+            return None;
+        }
+        let first = |order: &[(Decimal, &Kind)]| {
+            let taker = order.iter().find(|(_, kind)| takes(kind));
+            taker.map(|(price, _)| *price)
+        };
+        least = least.max(first(&by_machine).unwrap_or_default());
+        for (name, order) in &by_unit {
             let asked = Decimal::from(class.requests.get(name).max(0));
-            if let Some(unit) = unit
+            if let Some(unit) = first(order)
                 && let Some(cost) = unit
                     .checked_mul(asked)
                     .and_then(|cost| cost.checked_mul(Decimal::from(count)))

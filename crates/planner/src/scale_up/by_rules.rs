@@ -4,14 +4,14 @@
 //! New machines stay open while pods come: each is always the cheapest kind of its group that holds
 //! what is on it. A preference is worth [`WORTH_PERCENT`] of the price at that step, and no more.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use model::{HourlyPrice, Resources, SchedulingClass};
+use model::{HourlyPrice, Requirement, Resources, SchedulingClass};
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use scheduling::ClassId;
 
 use super::{
-    ground::{Ground, Of, Open},
+    ground::{Ground, HOSTNAME, Of, Open},
     kinds::{Budget, Kind, compare_price},
     lane::Lane,
 };
@@ -72,6 +72,10 @@ pub(super) struct Market<'a> {
     /// Machines keep the kind they were opened as: some rule goes by a label of the kind.
     rigid: bool,
     recent: Vec<usize>,
+    /// By group: machines opened.
+    opened: Vec<u32>,
+    /// By queue that was placed, and by kind: whether it takes the pods, resources aside.
+    admitted: BTreeMap<usize, Vec<bool>>,
 }
 
 /// A way to get room.
@@ -89,6 +93,8 @@ struct Offer {
     pods: u32,
     /// The weight of the preferences met.
     met: u32,
+    /// What stays free there beside one pod more, in millionths of the machine.
+    free: i64,
 }
 
 /// More than any price.
@@ -136,7 +142,27 @@ impl<'a> Market<'a> {
             choose,
             rigid: OF_THE_KIND.iter().any(|label| ground.engine.goes_by(label)),
             recent: Vec::new(),
+            opened: vec![0; ground.input.groups.len()],
+            admitted: BTreeMap::new(),
         }
+    }
+
+    /// Kinds of one group differ in a few labels only; who asks for none of them need not be asked
+    /// of each.
+    fn admissions(&self, source: &SchedulingClass) -> Vec<bool> {
+        let mut of_group: BTreeMap<usize, bool> = BTreeMap::new();
+        let each = asks_for_a_kind(source);
+        let kinds = self.kinds.iter();
+        kinds
+            .map(|kind| {
+                let ask = || scheduling::admits(source, &kind.node);
+                if each {
+                    ask()
+                } else {
+                    *of_group.entry(kind.group).or_insert_with(ask)
+                }
+            })
+            .collect()
     }
 
     /// Places as many pods of a queue as it can: on nodes that are there, or anywhere, and then buys
@@ -149,6 +175,9 @@ impl<'a> Market<'a> {
         reach: Reach,
     ) {
         let (class, source) = (all[queue].class, Arc::clone(&all[queue].source));
+        if !self.admitted.contains_key(&queue) {
+            self.admitted.insert(queue, self.admissions(&source));
+        }
         let mut lane = Lane::new(ground, class, &source);
         // Each pod where it is liked best: what it would rather have changes with every one.
         let prefers = ground.engine.preferred(class) > 0;
@@ -159,7 +188,7 @@ impl<'a> Market<'a> {
                 Reach::Everything => lane
                     .room(ground, false)
                     .or_else(|| self.recent_room(ground, &lane))
-                    .or_else(|| self.make_room(ground, &mut lane, all, most)),
+                    .or_else(|| self.make_room(ground, &mut lane, queue, most)),
             };
             let Some(spot) = spot else { return };
             let count = ground.how_many(class, &source, spot, most);
@@ -190,14 +219,14 @@ impl<'a> Market<'a> {
         &mut self,
         ground: &mut Ground<'a>,
         lane: &mut Lane<'_>,
-        all: &[Waiting],
+        queue: usize,
         left: u32,
     ) -> Option<usize> {
-        let mut offers = self.growths(ground, lane, all, left);
+        let mut offers = self.growths(ground, lane, queue, left);
         let cheapest = offers.iter().map(|offer| offer.price).min();
         // Nothing is cheaper than a machine that grows for nothing.
         if cheapest.is_none_or(|price| price > 0) {
-            offers.extend(self.openings(ground, lane, left));
+            offers.extend(self.openings(ground, lane, queue, left));
         }
         let best = self.choose_of(&offers)?;
         let spot = match best {
@@ -209,6 +238,7 @@ impl<'a> Market<'a> {
             }
             Way::Open { kind } => {
                 self.budget.spend(self.kinds[kind].group, 1);
+                self.opened[self.kinds[kind].group] += 1;
                 ground.open(kind)
             }
         };
@@ -232,7 +262,14 @@ impl<'a> Market<'a> {
             price * of_least * 100 <= least * of * i128::from(100 + WORTH_PERCENT)
         };
         let kept = offers.iter().filter(|offer| is_worth_it(offer));
-        let best = kept.min_by(|a, b| b.met.cmp(&a.met).then(dearer(a, b)));
+        let best = kept.min_by(|a, b| {
+            let price = b.met.cmp(&a.met).then(dearer(a, b));
+            // At one price rather no machine more, and the tightest.
+            let opens = |offer: &Offer| matches!(offer.way, Way::Open { .. });
+            price
+                .then(opens(a).cmp(&opens(b)))
+                .then(a.free.cmp(&b.free))
+        });
         best.map(|offer| offer.way)
     }
 
@@ -241,7 +278,7 @@ impl<'a> Market<'a> {
         &self,
         ground: &Ground<'a>,
         lane: &mut Lane<'_>,
-        all: &[Waiting],
+        queue: usize,
         left: u32,
     ) -> Vec<Offer> {
         if self.rigid {
@@ -249,7 +286,7 @@ impl<'a> Market<'a> {
         }
         let source = lane.source;
         let grown = |spot: usize| match &ground.spots[spot].of {
-            Of::Open(open) => self.grown(open, source, all, left),
+            Of::Open(open) => self.grown(open, source, queue, left),
             _ => None,
         };
         let mut spots = lane.growable(ground, |spot| grown(spot).is_some());
@@ -266,7 +303,11 @@ impl<'a> Market<'a> {
         let offers = spots.into_iter().filter_map(|spot| {
             let (kind, pods, price) = grown(spot)?;
             let node = ground.spots[spot].node;
+            let Of::Open(open) = &ground.spots[spot].of else {
+                return None;
+            };
             Some(Offer {
+                free: self.kinds[kind].left_over(&open.load, source),
                 way: Way::Grow { spot, kind },
                 price,
                 pods: pods.min(ground.engine.how_many(class, node, left)),
@@ -282,7 +323,7 @@ impl<'a> Market<'a> {
         &self,
         open: &Open,
         source: &SchedulingClass,
-        all: &[Waiting],
+        queue: usize,
         left: u32,
     ) -> Option<(usize, u32, i128)> {
         let now = self.prices[open.kind];
@@ -293,8 +334,7 @@ impl<'a> Market<'a> {
             .filter_map(|&kind| {
                 let of = &self.kinds[kind];
                 let pods = of.takes(&open.load, source, left);
-                let admitted =
-                    || scheduling::admits(source, &of.node) && takes_all(of, &open.queues, all);
+                let admitted = || self.takes_all(kind, open.queues.iter().chain([&queue]));
                 (pods > 0 && admitted()).then(|| (kind, pods, self.prices[kind] - now))
             });
         self.pick(larger)
@@ -313,13 +353,27 @@ impl<'a> Market<'a> {
         }
     }
 
+    /// Whether a kind takes pods of all these queues, resources aside.
+    fn takes_all<'q>(&self, kind: usize, queues: impl IntoIterator<Item = &'q usize>) -> bool {
+        queues.into_iter().all(|queue| {
+            let kinds = self.admitted.get(queue);
+            kinds.is_some_and(|kinds| kinds[kind])
+        })
+    }
+
     /// New machines, one a group, the cheapest first.
-    fn openings(&self, ground: &mut Ground<'a>, lane: &Lane<'_>, left: u32) -> Vec<Offer> {
+    fn openings(
+        &self,
+        ground: &mut Ground<'a>,
+        lane: &Lane<'_>,
+        queue: usize,
+        left: u32,
+    ) -> Vec<Offer> {
         let suited = |group: usize, left: u32| {
             let kinds = self.ladders[group].iter().filter_map(|&kind| {
                 let of = &self.kinds[kind];
                 let pods = of.takes(&Resources::default(), lane.source, left);
-                (pods > 0 && scheduling::admits(lane.source, &of.node))
+                (pods > 0 && self.takes_all(kind, [&queue]))
                     .then(|| (kind, pods, self.prices[kind]))
             });
             self.pick(kinds)
@@ -334,7 +388,10 @@ impl<'a> Market<'a> {
                 Choose::Cheapest => a_price.cmp(b_price),
                 Choose::ByPod => each,
             };
-            of_each.then(a.cmp(b))
+            // At one price evenly: what comes later may ask for any of them.
+            let of = |kind: usize| self.opened[self.kinds[kind].group];
+            let opened = of(*a).cmp(&of(*b));
+            of_each.then(opened).then(a.cmp(b))
         });
         let prefers = ground.engine.preferred(lane.class) > 0;
         let mut offers = Vec::new();
@@ -348,6 +405,7 @@ impl<'a> Market<'a> {
                 && let Some((kind, pods, price)) = suited(group, most)
             {
                 offers.push(Offer {
+                    free: self.kinds[kind].left_over(&Resources::default(), lane.source),
                     way: Way::Open { kind },
                     price,
                     pods,
@@ -362,7 +420,7 @@ impl<'a> Market<'a> {
     }
 
     /// Settles every open machine as the cheapest kind of its group that holds what is on it.
-    pub(super) fn settle(&self, ground: &mut Ground<'a>, all: &[Waiting]) {
+    pub(super) fn settle(&self, ground: &mut Ground<'a>) {
         for spot in 0..ground.spots.len() {
             let Of::Open(open) = &ground.spots[spot].of else {
                 continue;
@@ -370,7 +428,7 @@ impl<'a> Market<'a> {
             let ladder = &self.ladders[self.kinds[open.kind].group];
             let cheapest = ladder.iter().copied().find(|&kind| {
                 let of = &self.kinds[kind];
-                !self.rigid && of.holds(&open.load) && takes_all(of, &open.queues, all)
+                !self.rigid && of.holds(&open.load) && self.takes_all(kind, &open.queues)
             });
             let kind = cheapest.unwrap_or(open.kind);
             ground.settle(spot, kind);
@@ -378,9 +436,18 @@ impl<'a> Market<'a> {
     }
 }
 
-/// Whether a kind takes pods of all these queues, resources aside.
-fn takes_all(kind: &Kind, queues: &[usize], all: &[Waiting]) -> bool {
-    queues
-        .iter()
-        .all(|&queue| scheduling::admits(&all[queue].source, &kind.node))
+/// Whether its node must be of certain kinds: it asks for what differs between those of a group.
+fn asks_for_a_kind(class: &SchedulingClass) -> bool {
+    let of_kind = |requirements: &[Requirement]| {
+        let mut keys = requirements.iter().map(|requirement| &*requirement.key);
+        keys.any(|key| OF_THE_KIND.contains(&key) || key == HOSTNAME)
+    };
+    !class.features.is_empty()
+        || class.node_name.is_some()
+        || of_kind(&class.node_selector)
+        || class
+            .required_terms
+            .iter()
+            .flatten()
+            .any(|term| !term.match_fields.is_empty() || of_kind(&term.match_expressions))
 }

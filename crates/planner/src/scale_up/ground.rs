@@ -10,13 +10,16 @@ use std::{
     sync::Arc,
 };
 
-use model::{HourlyPrice, Node, NodeName, Pod, PodRole, PodState, Resources, SchedulingClass};
+use model::{
+    HourlyPrice, Node, NodeName, Pod, PodKey, PodRole, PodState, Resources, SchedulingClass,
+};
 use scheduling::{ClassId, NodeId, Obstacle, Snapshot};
 
 use super::{
     Cause, Choice, Group, InFlight, Input,
     by_rules::Waiting,
     kinds::{Kind, is_usable},
+    queue::Queue,
     template::{NODE_GROUP, NODE_GROUP_NAMESPACE, OFFERING, template},
 };
 
@@ -27,6 +30,8 @@ pub(super) struct Spot {
     pub(super) node: NodeId,
     /// What it is.
     pub(super) of: Of,
+    /// The pods it was bought for: queues, and how many of each.
+    pub(super) promised: Vec<(usize, u32)>,
 }
 
 /// What a place is.
@@ -80,7 +85,7 @@ struct Mark {
 }
 
 /// A label that each node has for itself.
-const HOSTNAME: &str = "kubernetes.io/hostname";
+pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// Room for anything.
 const ENDLESS: i64 = i64::MAX / 4;
@@ -91,6 +96,8 @@ pub(super) struct Ground<'a> {
     pub(super) engine: Snapshot,
     pub(super) spots: Vec<Spot>,
     pub(super) placed: Vec<Placed>,
+    /// How many queues there are.
+    pub(super) queues: usize,
     daemons: Vec<ClassId>,
     outposts: Vec<NodeId>,
     /// By kind, as it is while it is open.
@@ -102,7 +109,7 @@ pub(super) struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     /// `kinds` are all that can be bought.
-    pub(super) fn new(input: &'a Input, kinds: &'a [Kind]) -> Self {
+    pub(super) fn new(input: &'a Input, kinds: &'a [Kind], queues: &[Queue]) -> Self {
         let mut engine = Snapshot::of(&input.cluster);
         let daemons = engine.classes(&input.daemon_sets);
         let waiting = engine.classes(input.cluster.waiting.iter().map(|pod| &pod.class));
@@ -113,6 +120,7 @@ impl<'a> Ground<'a> {
             engine,
             spots: Vec::new(),
             placed: Vec::new(),
+            queues: queues.len(),
             daemons,
             outposts: Vec::new(),
             endless: BTreeMap::new(),
@@ -121,7 +129,7 @@ impl<'a> Ground<'a> {
             marks: Vec::new(),
         };
         ground.add_existing();
-        ground.add_in_flight();
+        ground.add_in_flight(queues);
         ground.keep_for_nominated();
         ground
     }
@@ -143,12 +151,17 @@ impl<'a> Ground<'a> {
                 self.spots.push(Spot {
                     node: id,
                     of: Of::Existing,
+                    promised: Vec::new(),
                 });
             }
         }
     }
 
-    fn add_in_flight(&mut self) {
+    fn add_in_flight(&mut self, queues: &[Queue]) {
+        let mut queue_of: BTreeMap<&PodKey, usize> = BTreeMap::new();
+        for (index, queue) in queues.iter().enumerate() {
+            queue_of.extend(queue.pods.iter().map(|pod| (pod, index)));
+        }
         let input = self.input;
         let mut templates: BTreeMap<(usize, &str), Node> = BTreeMap::new();
         for (index, group) in input.groups.iter().enumerate() {
@@ -171,12 +184,13 @@ impl<'a> Ground<'a> {
                     });
                     // What its node is going to be called is not known yet.
                     let name = format!("{}/{}", group.key, machine.machine);
-                    self.engine.add_copy(origin, NodeName::new(name))
+                    add(&mut self.engine, origin, NodeName::new(name))
                 };
                 self.add_daemons(node, joined);
                 self.spots.push(Spot {
                     node,
                     of: Of::InFlight(machine.machine.clone(), choice.offering.price),
+                    promised: promised(machine, &queue_of),
                 });
             }
         }
@@ -259,11 +273,12 @@ impl<'a> Ground<'a> {
     /// Buys a machine of this kind; the spot's index.
     pub(super) fn buy(&mut self, kind: usize, cause: Cause) -> usize {
         let name = self.new_name(kind);
-        let node = self.engine.add_copy(&self.kinds[kind].node, name);
+        let node = add(&mut self.engine, &self.kinds[kind].node, name);
         self.add_daemons(node, None);
         self.spots.push(Spot {
             node,
             of: Of::Bought { kind, cause },
+            promised: Vec::new(),
         });
         self.spots.len() - 1
     }
@@ -276,7 +291,7 @@ impl<'a> Ground<'a> {
             .endless
             .entry(kind)
             .or_insert_with(|| without_end(of_kind, self.kinds));
-        let node = self.engine.add_copy(origin, name);
+        let node = add(&mut self.engine, origin, name);
         self.add_daemons(node, None);
         self.spots.push(Spot {
             node,
@@ -286,6 +301,7 @@ impl<'a> Ground<'a> {
                 load: Resources::default(),
                 queues: Vec::new(),
             }),
+            promised: Vec::new(),
         });
         self.spots.len() - 1
     }
@@ -323,6 +339,7 @@ impl<'a> Ground<'a> {
         let Spot {
             node,
             of: Of::Open(open),
+            ..
         } = &self.spots[spot]
         else {
             return;
@@ -348,7 +365,7 @@ impl<'a> Ground<'a> {
         source: &SchedulingClass,
         spot: usize,
     ) -> Option<Obstacle> {
-        let Spot { node, of } = &self.spots[spot];
+        let Spot { node, of, .. } = &self.spots[spot];
         match of {
             Of::Open(open) if self.room(open, source, 1) == 0 => Some(Obstacle::Node),
             _ => self.engine.obstacle(class, *node),
@@ -363,12 +380,21 @@ impl<'a> Ground<'a> {
         spot: usize,
         most: u32,
     ) -> u32 {
-        let Spot { node, of } = &self.spots[spot];
+        let Spot { node, of, .. } = &self.spots[spot];
         let most = match of {
             Of::Open(open) => self.room(open, source, most),
             _ => most,
         };
         self.engine.how_many(class, *node, most)
+    }
+
+    /// What would stay free there beside one pod more, in millionths; only machines that are bought
+    /// for these pods are told apart by it.
+    pub(super) fn left_over(&self, source: &SchedulingClass, spot: usize) -> i64 {
+        match &self.spots[spot].of {
+            Of::Open(open) => self.kinds[open.kind].left_over(&open.load, source),
+            _ => 0,
+        }
     }
 
     fn room(&self, open: &Open, source: &SchedulingClass, most: u32) -> u32 {
@@ -393,7 +419,7 @@ impl<'a> Ground<'a> {
         spot: usize,
         count: u32,
     ) {
-        let Spot { node, of } = &mut self.spots[spot];
+        let Spot { node, of, .. } = &mut self.spots[spot];
         if let Of::Open(open) = of {
             open.load.add(&Resources::sum([(&source.requests, count)]));
             if !open.queues.contains(&queue) {
@@ -462,6 +488,27 @@ impl<'a> Ground<'a> {
         });
         before.collect()
     }
+}
+
+/// A node to come like `origin`. Its name is its hostname, unless the group's labels say otherwise.
+fn add(engine: &mut Snapshot, origin: &Node, name: NodeName) -> NodeId {
+    let hostname = origin.shape.labels.get(HOSTNAME).map(AsRef::as_ref);
+    if hostname == Some(origin.name.as_str()) {
+        return engine.add_copy(origin, name);
+    }
+    engine.add_node(Node {
+        name,
+        ..origin.clone()
+    })
+}
+
+/// Those of the pods a machine was bought for that still wait.
+fn promised(machine: &InFlight, queue_of: &BTreeMap<&PodKey, usize>) -> Vec<(usize, u32)> {
+    let mut promised: BTreeMap<usize, u32> = BTreeMap::new();
+    for queue in machine.pods.iter().filter_map(|pod| queue_of.get(pod)) {
+        *promised.entry(*queue).or_default() += 1;
+    }
+    promised.into_iter().collect()
 }
 
 /// Whether a pod of a DaemonSet is one of this template: its labels say so, with more of its own.

@@ -45,6 +45,24 @@ impl Kind {
         asked.all(|name| load.get(name) <= free.get(name))
     }
 
+    /// What stays free of CPU and memory beside `load` and a pod more, in millionths of the machine
+    /// each.
+    pub(super) fn left_over(&self, load: &Resources, class: &SchedulingClass) -> i64 {
+        let free = self.free();
+        let share = |free: i64, load: i64, asked: i64, whole: i64| {
+            let left = i128::from(free) - i128::from(load) - i128::from(asked);
+            i64::try_from(left.max(0) * 1_000_000 / i128::from(whole.max(1))).unwrap_or(i64::MAX)
+        };
+        let (whole, asked) = (&self.node.shape.allocatable, &class.requests);
+        share(
+            free.cpu_milli,
+            load.cpu_milli,
+            asked.cpu_milli,
+            whole.cpu_milli,
+        )
+        .saturating_add(share(free.memory, load.memory, asked.memory, whole.memory))
+    }
+
     /// How many pods of a class, at most `most`, it has room for beside what asks for `load`.
     pub(super) fn takes(&self, load: &Resources, class: &SchedulingClass, most: u32) -> u32 {
         let mut requested = self.requested.clone();

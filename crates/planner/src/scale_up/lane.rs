@@ -4,7 +4,10 @@
 //! refuses a whole domain is asked once for it; a place that is full is passed for good; one that a
 //! rule by node refuses is passed until the rule's numbers have moved.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use model::SchedulingClass;
 use scheduling::{ClassId, Obstacle, TopologyKey};
@@ -13,8 +16,10 @@ use super::ground::{Ground, Of};
 
 /// A label with more values than this is not kept apart by.
 const FEW_DOMAINS: usize = 64;
-/// Places looked at for the sake of preferences, in each part.
+/// Places with room looked at for the best of them, in each part.
 const LOOKED_AT: usize = 12;
+/// Machines that could be larger, looked at in each part.
+const GROWING: usize = 16;
 
 /// Places that rules by domain treat alike.
 struct Part {
@@ -22,8 +27,10 @@ struct Part {
     spots: Vec<usize>,
     /// Those before are passed: for room that is there…
     room: usize,
-    /// …and for machines that could be larger.
+    /// Where machines that could be larger were looked for last…
     growth: usize,
+    /// …and those that cannot be.
+    stuck: BTreeSet<usize>,
 }
 
 pub(super) struct Lane<'a> {
@@ -68,6 +75,7 @@ impl<'a> Lane<'a> {
                     spots: Vec::new(),
                     room: 0,
                     growth: 0,
+                    stuck: BTreeSet::new(),
                 });
                 self.parts.len() - 1
             });
@@ -79,12 +87,12 @@ impl<'a> Lane<'a> {
             self.tide = tide;
             for part in &mut self.parts {
                 part.room = 0;
-                part.growth = 0;
+                part.stuck.clear();
             }
         }
     }
 
-    /// The first place with room; of those that are as good, the one that is preferred most. Only
+    /// A place with room, of the first ones: the one that is preferred most, then the fullest. Only
     /// nodes that are there are looked at where that is all that is `there`.
     pub(super) fn room(&mut self, ground: &Ground<'_>, there: bool) -> Option<usize> {
         self.follow(ground);
@@ -107,8 +115,8 @@ impl<'a> Lane<'a> {
                     Some(_) if is_first => part.room = at + 1,
                     Some(_) => {}
                 }
-                looked_at += u32::from(!is_first) as usize;
-                if !is_first && (!self.prefers || looked_at >= LOOKED_AT) {
+                looked_at += usize::from(!is_first);
+                if looked_at >= LOOKED_AT {
                     break;
                 }
                 at += 1;
@@ -130,12 +138,12 @@ impl<'a> Lane<'a> {
             .filter(|spot| level(spot) == least)
             .min_by_key(|&spot| {
                 let met = if self.prefers { preference(spot) } else { 0 };
-                (std::cmp::Reverse(met), spot)
+                (Reverse(met), ground.left_over(source, spot), spot)
             })
     }
 
-    /// Open machines, the first of each part, that would take a pod if they were larger;
-    /// `can_grow` says whether one can be.
+    /// Open machines, some of each part, that would take a pod if they were larger; `can_grow` says
+    /// whether one can be. Each time others are named, so that all have their turn.
     pub(super) fn growable(
         &mut self,
         ground: &Ground<'_>,
@@ -144,19 +152,27 @@ impl<'a> Lane<'a> {
         self.follow(ground);
         let mut found = Vec::new();
         for part in &mut self.parts {
-            while let Some(&spot) = part.spots.get(part.growth) {
+            let mut named = 0;
+            for _ in 0..part.spots.len() {
+                if named == GROWING {
+                    break;
+                }
+                part.growth = (part.growth + 1) % part.spots.len();
+                let spot = part.spots[part.growth];
                 let node = ground.spots[spot].node;
-                if matches!(ground.spots[spot].of, Of::Open(_)) {
-                    match ground.engine.obstacle(self.class, node) {
-                        None if can_grow(spot) => {
-                            found.push(spot);
-                            break;
-                        }
-                        Some(Obstacle::Domain(key)) if self.apart_by.contains(&key) => break,
-                        _ => {}
+                if part.stuck.contains(&spot) || !matches!(ground.spots[spot].of, Of::Open(_)) {
+                    continue;
+                }
+                match ground.engine.obstacle(self.class, node) {
+                    None if can_grow(spot) => {
+                        found.push(spot);
+                        named += 1;
+                    }
+                    Some(Obstacle::Domain(key)) if self.apart_by.contains(&key) => break,
+                    _ => {
+                        part.stuck.insert(spot);
                     }
                 }
-                part.growth += 1;
             }
         }
         found

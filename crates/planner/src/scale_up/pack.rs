@@ -9,6 +9,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use model::{HourlyPrice, Pod, PodKey, Resources};
 
+use scheduling::{ClassId, Snapshot};
+
 use super::{
     Cause, Coming, Create, Host, Input, Placement, Plan, Report, Steps, bounds,
     by_rules::{Choose, Market, Reach, WORTH_PERCENT, Waiting},
@@ -26,8 +28,8 @@ struct Way {
     choose: Choose,
     /// Machines to come are used the largest first.
     largest_first: bool,
-    /// What needs a place of its own goes first, whatever its size.
-    loners_first: bool,
+    /// What may go to fewer places comes first, whatever its size.
+    tightest_first: bool,
 }
 
 /// What a way comes to, in the order in which ways are judged.
@@ -46,15 +48,21 @@ impl Cost {
     }
 }
 
-/// Pods up to which more than one way is tried…
-const FEW_PODS: u32 = 25_000;
+/// Classes × kinds up to which more than one way is tried…
+const LARGE: usize = 1 << 16;
 /// …and every one.
-const VERY_FEW_PODS: u32 = 1000;
+const SMALL: usize = 1 << 12;
 /// How often a plan is planned again on the machines it buys.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 8;
 
-/// Machines bought so far, by kind and cause.
-type Bought = BTreeMap<(usize, Cause), u32>;
+/// A machine that is bought already.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Machine {
+    kind: usize,
+    cause: Cause,
+    /// The pods it is bought for: queues, and how many of each.
+    promised: Vec<(usize, u32)>,
+}
 
 struct Packing<'a> {
     input: &'a Input,
@@ -91,12 +99,39 @@ struct Order {
     free: Vec<usize>,
     /// All of them.
     all: Vec<usize>,
-    /// By queue: it needs a place of its own.
-    alone: Vec<bool>,
+    /// By queue: how freely it may be placed.
+    freedom: Vec<Freedom>,
     /// By queue: it wants to be near others.
     follows: Vec<bool>,
     /// Some would rather have something.
     prefers: bool,
+}
+
+/// How freely pods may be placed, the least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Freedom {
+    /// Each needs a place of its own.
+    Alone,
+    /// Some rule goes node by node.
+    ByNode,
+    /// Some rule goes by larger domains.
+    ByDomain,
+    /// No rule.
+    Free,
+}
+
+impl Freedom {
+    fn of(engine: &Snapshot, class: ClassId) -> Self {
+        if engine.comes_alone(class) {
+            return Self::Alone;
+        }
+        let keys = engine.topology_keys(class);
+        match keys.iter().any(|&key| engine.is_hostname(key)) {
+            true => Self::ByNode,
+            false if keys.is_empty() => Self::Free,
+            false => Self::ByDomain,
+        }
+    }
 }
 
 impl Order {
@@ -113,9 +148,9 @@ impl Order {
             by_rules,
             free,
             all: queues,
-            alone: all
+            freedom: all
                 .iter()
-                .map(|waiting| engine.comes_alone(waiting.class))
+                .map(|waiting| Freedom::of(engine, waiting.class))
                 .collect(),
             follows: all.iter().map(follows).collect(),
             prefers: all
@@ -137,8 +172,8 @@ impl Order {
             (self.by_rules.clone(), self.free.as_slice())
         };
         by_rules.sort_by_key(|&queue| {
-            let alone = way.loners_first && self.alone[queue];
-            (self.follows[queue], !alone)
+            let freedom = way.tightest_first.then_some(self.freedom[queue]);
+            (self.follows[queue], freedom)
         });
         (by_rules, free)
     }
@@ -147,7 +182,7 @@ impl Order {
 impl Packing<'_> {
     fn plan(&self, pending: &[Arc<Pod>], report: &mut Report) -> Plan {
         let mut queues = queues(pending, &self.whole);
-        let mut ground = Ground::new(self.input, self.kinds);
+        let mut ground = Ground::new(self.input, self.kinds, &queues);
         let waiting: Vec<Waiting> = queues
             .iter()
             .map(|queue| Waiting {
@@ -158,31 +193,24 @@ impl Packing<'_> {
             .collect();
         let order = Order::of(&ground, &waiting);
         let mut bought = self.minimums();
-        let mut all = self.pack(&mut ground, &waiting, &order, &bought);
+        let ways = ways(&order, waiting.len() * self.kinds.len());
+        let (mut all, way) = self.pack(&mut ground, &waiting, &order, &ways, &bought);
         if order.is_tied() {
-            // Once more with what is bought on its way, until it is all that is needed.
-            for round in 0..ROUNDS {
-                let mut needed = needed(&ground, 0);
-                let is_enough = ground.opened().is_empty();
-                if is_enough && needed == bought {
+            // Once more with what is bought on its way, until nothing has to be added.
+            for _ in 0..ROUNDS {
+                let needed = needed(&ground);
+                if ground.opened().is_empty() && needed == bought {
                     break;
-                }
-                // Where what is left out makes others necessary, nothing is left out any more.
-                if round >= ROUNDS / 2 && !is_enough {
-                    for (kind, count) in &bought {
-                        let kept = needed.entry(*kind).or_default();
-                        *kept = (*kept).max(*count);
-                    }
                 }
                 bought = needed;
                 ground.revert();
-                all = self.pack(&mut ground, &waiting, &order, &bought);
+                (all, _) = self.pack(&mut ground, &waiting, &order, &[way], &bought);
             }
         }
         self.note_bounds(&ground, &all, report);
         report.preferences = preferences(&ground, &all);
         let plan = self.tell(&ground, &all, &mut queues, report);
-        let budget = self.budget(&needed(&ground, 0));
+        let budget = self.budget(&needed(&ground));
         for (queue, waiting) in queues.iter().zip(&all) {
             if queue.pods.is_empty() {
                 continue;
@@ -197,8 +225,8 @@ impl Packing<'_> {
     }
 
     /// What the minimums ask for, of each group's cheapest offering.
-    fn minimums(&self) -> Bought {
-        let mut bought = Bought::new();
+    fn minimums(&self) -> Vec<Machine> {
+        let mut bought = Vec::new();
         let mut budget = Budget::new(self.input);
         for (index, group) in self.input.groups.iter().enumerate() {
             let wanted = group.min_nodes.saturating_sub(group.serving);
@@ -212,19 +240,23 @@ impl Packing<'_> {
                         .then(of_b.preferred.cmp(&of_a.preferred))
                         .then(a.cmp(&b))
                 });
-            if let Some(kind) = cheapest.filter(|_| count > 0) {
+            if let Some(kind) = cheapest {
                 budget.spend(index, count);
-                bought.insert((kind, Cause::MinNodes), count);
+                bought.extend((0..count).map(|_| Machine {
+                    kind,
+                    cause: Cause::MinNodes,
+                    promised: Vec::new(),
+                }));
             }
         }
         bought
     }
 
     /// What may be bought beside this.
-    fn budget(&self, bought: &Bought) -> Budget {
+    fn budget(&self, bought: &[Machine]) -> Budget {
         let mut budget = Budget::new(self.input);
-        for ((kind, _), count) in bought {
-            budget.spend(self.kinds[*kind].group, *count);
+        for machine in bought {
+            budget.spend(self.kinds[machine.kind].group, 1);
         }
         budget
     }
@@ -236,18 +268,18 @@ impl Packing<'_> {
         ground: &mut Ground<'_>,
         waiting: &[Waiting],
         order: &Order,
-        bought: &Bought,
-    ) -> Vec<Waiting> {
-        let ways = ways(order, waiting);
+        ways: &[Way],
+        bought: &[Machine],
+    ) -> (Vec<Waiting>, Way) {
         let mut tried: Vec<(Way, Cost, u64)> = Vec::new();
-        for &way in &ways {
+        for &way in ways {
             let mut all = waiting.to_vec();
             ground.fork();
             self.go(ground, &mut all, order, way, bought);
             let cost = cost(ground, &all);
             // There is no other way, or none can be better.
             if ways.len() == 1 || (cost.is_nothing() && !order.prefers) {
-                return all;
+                return (all, way);
             }
             let (met, _) = preferences(ground, &all);
             tried.push((way, cost, met));
@@ -267,10 +299,9 @@ impl Packing<'_> {
             .min_by(|(_, a, a_met), (_, b, b_met)| b_met.cmp(a_met).then_with(|| a.cmp(b)));
         let mut all = waiting.to_vec();
         ground.fork();
-        if let Some((way, ..)) = best {
-            self.go(ground, &mut all, order, *way, bought);
-        }
-        all
+        let way = best.map_or(ways[0], |(way, ..)| *way);
+        self.go(ground, &mut all, order, way, bought);
+        (all, way)
     }
 
     /// Places what can be placed, and buys for it, beside machines that are bought already.
@@ -280,12 +311,11 @@ impl Packing<'_> {
         all: &mut [Waiting],
         order: &Order,
         way: Way,
-        bought: &Bought,
+        bought: &[Machine],
     ) {
-        for (&(kind, cause), &count) in bought {
-            for _ in 0..count {
-                ground.buy(kind, cause);
-            }
+        for machine in bought {
+            let spot = ground.buy(machine.kind, machine.cause);
+            ground.spots[spot].promised.clone_from(&machine.promised);
         }
         ground.order_coming(way.largest_first);
         ground.begin_opening();
@@ -295,7 +325,10 @@ impl Packing<'_> {
         let by_rules = by_rules.as_slice();
         // What the scheduler does at once; then evenly over all domains that can be had, then over
         // those that are there.
+        let mut promises = Promises::of(ground, by_rules);
+        promises.keep(ground, all);
         place_all(&mut market, ground, all, by_rules, Reach::Existing);
+        promises.keep(ground, all);
         if by_rules.iter().any(|&queue| all[queue].left > 0) {
             let growing: Vec<usize> = self.growing(&market.budget);
             ground.add_outposts(&growing);
@@ -303,7 +336,7 @@ impl Packing<'_> {
             ground.remove_outposts();
             place_all(&mut market, ground, all, by_rules, Reach::Everything);
         }
-        market.settle(ground, all);
+        market.settle(ground);
         free::fill_existing(ground, all, free);
         free::fill_coming(ground, all, free, &self.whole);
         let limits = (&mut market.budget, &self.whole);
@@ -450,12 +483,12 @@ fn place_all<'a>(
 }
 
 /// The ways worth trying, the likeliest first.
-fn ways(order: &Order, waiting: &[Waiting]) -> Vec<Way> {
+fn ways(order: &Order, effort: usize) -> Vec<Way> {
     let plain = Way {
         all_by_rules: false,
         choose: Choose::Cheapest,
         largest_first: false,
-        loners_first: true,
+        tightest_first: true,
     };
     if !order.is_tied() {
         return vec![plain];
@@ -464,10 +497,7 @@ fn ways(order: &Order, waiting: &[Waiting]) -> Vec<Way> {
         all_by_rules: true,
         ..plain
     };
-    let pods = waiting
-        .iter()
-        .fold(0_u32, |sum, waiting| sum.saturating_add(waiting.left));
-    if pods > FEW_PODS {
+    if effort > LARGE {
         return vec![all_by_rules];
     }
     let mut ways = vec![all_by_rules];
@@ -479,10 +509,10 @@ fn ways(order: &Order, waiting: &[Waiting]) -> Vec<Way> {
         ..*way
     };
     ways.extend(ways.clone().iter().map(by_pod));
-    if pods <= VERY_FEW_PODS {
+    if effort <= SMALL {
         for change in [
             |way: &Way| Way {
-                loners_first: false,
+                tightest_first: false,
                 ..*way
             },
             |way: &Way| Way {
@@ -496,21 +526,71 @@ fn ways(order: &Order, waiting: &[Waiting]) -> Vec<Way> {
     ways
 }
 
-/// The machines among the spots from this one on that are bought, but those that got no pod.
-fn needed(ground: &Ground<'_>, from: usize) -> Bought {
-    let mut used = vec![false; ground.spots.len()];
-    for placed in &ground.placed {
-        used[placed.spot] = true;
+/// Pods on the machines that were bought for them: (spot, queue, count).
+struct Promises(Vec<(usize, usize, u32)>);
+
+impl Promises {
+    /// In the order in which the queues take turns, as the pods were placed that are promised.
+    fn of(ground: &Ground<'_>, turns: &[usize]) -> Self {
+        let mut rank = vec![usize::MAX; ground.queues];
+        for (turn, &queue) in turns.iter().enumerate() {
+            rank[queue] = turn;
+        }
+        let spots = ground.spots.iter().enumerate();
+        let promises = spots.flat_map(|(index, spot)| {
+            let promised = spot.promised.iter();
+            promised.map(move |&(queue, count)| (index, queue, count))
+        });
+        let mut promises: Vec<(usize, usize, u32)> = promises.collect();
+        promises.sort_by_key(|&(spot, queue, _)| (rank[queue], spot));
+        Self(promises)
     }
-    let mut bought = Bought::new();
-    for (spot, used) in ground.spots.iter().zip(used).skip(from) {
-        if let Of::Bought { kind, cause } = spot.of
-            && (used || cause == Cause::MinNodes)
-        {
-            *bought.entry((kind, cause)).or_default() += 1;
+
+    /// Puts pods there as far as they still fit. Rules between pods may ask for another order than
+    /// that of the machines.
+    fn keep(&mut self, ground: &mut Ground<'_>, all: &mut [Waiting]) {
+        loop {
+            let mut moved = false;
+            self.0.retain_mut(|(spot, queue, promised)| {
+                let Waiting { class, left, .. } = all[*queue];
+                let source = Arc::clone(&all[*queue].source);
+                let count = ground.how_many(class, &source, *spot, left.min(*promised));
+                if count > 0 {
+                    ground.place((*queue, class), &source, *spot, count);
+                    all[*queue].left -= count;
+                    *promised -= count;
+                    moved = true;
+                }
+                *promised > 0 && all[*queue].left > 0
+            });
+            if !moved {
+                break;
+            }
         }
     }
-    bought
+}
+
+/// The machines that the plan buys, but those that got no pod.
+fn needed(ground: &Ground<'_>) -> Vec<Machine> {
+    let mut promised: Vec<BTreeMap<usize, u32>> = vec![BTreeMap::new(); ground.spots.len()];
+    for placed in &ground.placed {
+        *promised[placed.spot].entry(placed.queue).or_default() += placed.count;
+    }
+    let machines = ground.spots.iter().zip(promised);
+    let mut machines: Vec<Machine> = machines
+        .filter_map(|(spot, promised)| match spot.of {
+            Of::Bought { kind, cause } if cause == Cause::MinNodes || !promised.is_empty() => {
+                Some(Machine {
+                    kind,
+                    cause,
+                    promised: promised.into_iter().collect(),
+                })
+            }
+            _ => None,
+        })
+        .collect();
+    machines.sort();
+    machines
 }
 
 /// What is left, and what was bought in this try.
@@ -521,12 +601,15 @@ fn cost(ground: &Ground<'_>, all: &[Waiting]) -> Cost {
         price: HourlyPrice::ZERO,
         machines: 0,
     };
-    for ((kind, _), count) in needed(ground, ground.opened().start) {
+    for spot in &ground.spots[ground.opened()] {
+        let Of::Bought { kind, .. } = spot.of else {
+            continue;
+        };
         match ground.kinds[kind].price {
-            Some(price) => cost.price = cost.price + price.times(count as usize),
-            None => cost.unpriced += count,
+            Some(price) => cost.price = cost.price + price,
+            None => cost.unpriced += 1,
         }
-        cost.machines += count;
+        cost.machines += 1;
     }
     cost
 }

@@ -205,6 +205,7 @@ fn bought(input: &Input) -> Input {
                 machine: format!("m-{:03}", (group.existing * 37) % 101),
                 offering: create.offering.clone(),
                 node: None,
+                pods: vec![],
             });
             group.existing += 1;
             group.serving += 1;

@@ -192,6 +192,7 @@ fn room_that_is_there_and_machines_on_their_way_are_used_first() {
         machine: "g-1".into(),
         offering: "small".into(),
         node: None,
+        pods: vec![],
     }];
     let mut input = input(vec![g], pods("p", 8, &class(500, 256)));
     add_node(
@@ -504,6 +505,7 @@ fn a_machine_that_joined_but_does_not_serve_yet_counts_what_is_bound_to_it() {
         machine: "g-1".into(),
         offering: "small".into(),
         node: Some(NodeName::new("n1")),
+        pods: vec![],
     }];
     let mut input = input(vec![g], pods("p", 2, &class(1000, 256)));
     add_node(&mut input, node("n1", 2000));
@@ -524,6 +526,7 @@ fn a_machine_on_its_way_of_an_offering_listed_no_more_is_not_forgotten() {
         machine: "g-1".into(),
         offering: "retired".into(),
         node: None,
+        pods: vec![],
     }];
     assert_eq!(
         machines(&input(vec![g.clone()], pods("p", 4, &class(500, 256)))),

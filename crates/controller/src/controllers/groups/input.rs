@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::VPSieNode;
+use api::{VPSieNode, labels};
 use jiff::Timestamp;
-use model::{Node, NodeName};
+use model::{Node, NodeName, PodKey};
 use planner::{
     lifecycle::Phase,
     scale_up::{self, Choice, InFlight, Learned},
@@ -46,6 +46,7 @@ pub fn input(
                 machine: object.metadata.name.clone().unwrap_or_default(),
                 offering: object.spec.instance_type.as_str().into(),
                 node: record.node.clone(),
+                pods: bought_for(object),
             });
         } else if let Some(node) = record.node.as_ref().and_then(&node)
             && node.ready
@@ -107,4 +108,15 @@ fn described(group: &Group) -> scale_up::Group {
             .find(|problem| problem.is_fatal())
             .map(ToString::to_string),
     }
+}
+
+/// The pods that an object says its machine was bought for.
+fn bought_for(object: &VPSieNode) -> Vec<PodKey> {
+    let annotations = object.metadata.annotations.as_ref();
+    let list = annotations.and_then(|all| all.get(labels::BOUGHT_FOR));
+    list.into_iter()
+        .flat_map(|list| list.split(','))
+        .filter_map(|pod| pod.split_once('/'))
+        .map(|(namespace, name)| PodKey::new(namespace, name))
+        .collect()
 }

@@ -24,6 +24,9 @@ use crate::{
 enum Reason {
     /// By the name of what is wrong with the group.
     Problem(&'static str),
+    /// By the name of why it could not take pods.
+    Refusal(&'static str),
+    NoPodUnplaced,
     VPSieAPIError,
     ClusterCapacityLimitReached,
     NodeProvisioningFailed,
@@ -39,7 +42,8 @@ enum Reason {
 impl Reason {
     const fn name(self) -> &'static str {
         match self {
-            Self::Problem(name) => name,
+            Self::Problem(name) | Self::Refusal(name) => name,
+            Self::NoPodUnplaced => "NoPodUnplaced",
             Self::VPSieAPIError => "VPSieAPIError",
             Self::ClusterCapacityLimitReached => "ClusterCapacityLimitReached",
             Self::NodeProvisioningFailed => "NodeProvisioningFailed",
@@ -244,5 +248,20 @@ fn set_conditions(
         },
         "",
     );
+    let unplaced = ctx.unplaced.borrow().get(&group.key).cloned();
+    if let Some(unplaced) = unplaced {
+        let message = unplaced.to_string();
+        let reason = Reason::Refusal(unplaced.refusal.name());
+        set(types::PODS_UNPLACED, true, reason, &message);
+    } else if all.iter().any(|one| one.type_ == types::PODS_UNPLACED) {
+        conditions::set_condition(
+            &mut all,
+            types::PODS_UNPLACED,
+            false.into(),
+            Reason::NoPodUnplaced.name(),
+            "",
+            now,
+        );
+    }
     status.conditions = Some(all);
 }
