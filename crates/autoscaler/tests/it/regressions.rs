@@ -166,6 +166,14 @@ fn backs_off(
                 })
             })
             .await;
+        harness
+            .wait(1, "the group says whom it could not take", |view| {
+                let unplaced = view.groups["kube-system/general"]
+                    .conditions
+                    .get("PodsUnplaced");
+                unplaced == Some(&("True".to_owned(), "BackingOff".to_owned()))
+            })
+            .await;
         let group = harness
             .world
             .kube

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use api::labels;
 use jiff::Timestamp;
 use model::{Labels, Node, Taint, Uid};
 
@@ -34,19 +33,6 @@ pub struct NodeRow {
 }
 
 impl NodeRow {
-    /// The kubelet reports a Ready node, and the controller that takes the taint of one that was
-    /// not away has not heard of it yet: after an outage of the API server that takes a minute.
-    /// Another machine would have to wait for the same.
-    #[must_use]
-    pub fn is_about_to_serve(&self) -> bool {
-        let own = [labels::NOT_READY_TAINT, labels::UNREACHABLE_TAINT];
-        self.node.ready
-            && self
-                .taints
-                .iter()
-                .any(|taint| own.contains(&taint.key.as_str()))
-    }
-
     /// Its identity.
     #[must_use]
     pub fn uid(&self) -> Uid {

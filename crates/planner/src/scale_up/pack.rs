@@ -26,6 +26,8 @@ struct Way {
     /// Everything by the rules, also what no rule ties.
     all_by_rules: bool,
     choose: Choose,
+    /// Machines stay of the kind they were opened as, the cheapest for the pod that opened them.
+    rigid: bool,
     /// Machines to come are used the largest first.
     largest_first: bool,
     /// What may go to fewer places comes first, whatever its size.
@@ -320,7 +322,7 @@ impl Packing<'_> {
         ground.order_coming(way.largest_first);
         ground.begin_opening();
         let budget = self.budget(bought);
-        let mut market = Market::new(ground, &self.buyable, budget, way.choose);
+        let mut market = Market::new(ground, &self.buyable, budget, (way.choose, way.rigid));
         let (by_rules, free) = order.turns(way);
         let by_rules = by_rules.as_slice();
         // What the scheduler does at once; then evenly over all domains that can be had, then over
@@ -487,6 +489,7 @@ fn ways(order: &Order, effort: usize) -> Vec<Way> {
     let plain = Way {
         all_by_rules: false,
         choose: Choose::Cheapest,
+        rigid: false,
         largest_first: false,
         tightest_first: true,
     };
@@ -509,6 +512,12 @@ fn ways(order: &Order, effort: usize) -> Vec<Way> {
         ..*way
     };
     ways.extend(ways.clone().iter().map(by_pod));
+    // First fit, decreasing: nothing is to cost more than that.
+    ways.push(Way {
+        rigid: true,
+        tightest_first: false,
+        ..all_by_rules
+    });
     if effort <= SMALL {
         for change in [
             |way: &Way| Way {
