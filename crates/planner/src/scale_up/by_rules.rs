@@ -277,7 +277,7 @@ impl<'a> Market<'a> {
     /// Open machines that could be larger.
     fn growths(
         &self,
-        ground: &Ground<'a>,
+        ground: &mut Ground<'a>,
         lane: &mut Lane<'_>,
         queue: usize,
         left: u32,
@@ -286,11 +286,11 @@ impl<'a> Market<'a> {
             return Vec::new();
         }
         let source = lane.source;
-        let grown = |spot: usize| match &ground.spots[spot].of {
+        let grown = |ground: &Ground<'_>, spot: usize| match &ground.spots[spot].of {
             Of::Open(open) => self.grown(open, source, queue, left),
             _ => None,
         };
-        let mut spots = lane.growable(ground, |spot| grown(spot).is_some());
+        let mut spots = lane.growable(ground, |ground, spot| grown(ground, spot).is_some());
         let passes = |spot: &usize| {
             let node = ground.spots[*spot].node;
             ground.engine.fits(lane.class, node)
@@ -302,7 +302,7 @@ impl<'a> Market<'a> {
         }
         let class = lane.class;
         let offers = spots.into_iter().filter_map(|spot| {
-            let (kind, pods, price) = grown(spot)?;
+            let (kind, pods, price) = grown(ground, spot)?;
             let node = ground.spots[spot].node;
             let Of::Open(open) = &ground.spots[spot].of else {
                 return None;

@@ -13,12 +13,13 @@ use std::{
 use model::{
     HourlyPrice, Node, NodeName, Pod, PodKey, PodRole, PodState, Resources, SchedulingClass,
 };
-use scheduling::{ClassId, NodeId, Obstacle, Snapshot};
+use scheduling::{ClassId, NodeId, Obstacle, Snapshot, TopologyKey};
 
 use super::{
     Cause, Choice, Group, InFlight, Input,
     by_rules::Waiting,
     kinds::{Kind, is_usable},
+    lane::Parts,
     queue::Queue,
     template::{NODE_GROUP, NODE_GROUP_NAMESPACE, OFFERING, template},
 };
@@ -98,6 +99,8 @@ pub(super) struct Ground<'a> {
     pub(super) placed: Vec<Placed>,
     /// How many queues there are.
     pub(super) queues: usize,
+    /// Spots by the domains of the labels that lanes asked for.
+    parts: BTreeMap<Vec<TopologyKey>, Parts>,
     daemons: Vec<ClassId>,
     outposts: Vec<NodeId>,
     /// By kind, as it is while it is open.
@@ -121,6 +124,7 @@ impl<'a> Ground<'a> {
             spots: Vec::new(),
             placed: Vec::new(),
             queues: queues.len(),
+            parts: BTreeMap::new(),
             daemons,
             outposts: Vec::new(),
             endless: BTreeMap::new(),
@@ -204,6 +208,7 @@ impl<'a> Ground<'a> {
             .iter()
             .position(|spot| !matches!(spot.of, Of::Existing))
             .unwrap_or(self.spots.len());
+        self.parts.clear();
         let engine = &self.engine;
         self.spots[first..].sort_by_cached_key(|spot| {
             let free = engine.free(spot.node);
@@ -445,6 +450,21 @@ impl<'a> Ground<'a> {
         answer
     }
 
+    /// Keeps spots apart by the domains of these labels.
+    pub(super) fn follow(&mut self, keys: &[TopologyKey]) {
+        if !self.parts.contains_key(keys) {
+            self.parts.insert(keys.to_vec(), Parts::default());
+        }
+        if let Some(parts) = self.parts.get_mut(keys) {
+            parts.follow(&self.engine, keys, &self.spots);
+        }
+    }
+
+    /// The spots by the domains of these labels, as they were followed.
+    pub(super) fn parts(&self, keys: &[TopologyKey]) -> &[Vec<usize>] {
+        self.parts.get(keys).map_or(&[], Parts::spots)
+    }
+
     /// Begins something that may be taken back.
     pub(super) fn fork(&mut self) {
         self.engine.fork();
@@ -464,6 +484,7 @@ impl<'a> Ground<'a> {
             self.named = mark.named;
         }
         self.outposts.clear();
+        self.parts.clear();
     }
 
     /// The pods that were on each spot before any were placed.

@@ -65,6 +65,22 @@ impl Kind {
 
     /// How many pods of a class, at most `most`, it has room for beside what asks for `load`.
     pub(super) fn takes(&self, load: &Resources, class: &SchedulingClass, most: u32) -> u32 {
+        // Most pods ask for what every machine has, and most machines are full: no sums for those.
+        let (has, asked) = (&self.node.shape.allocatable, &class.requests);
+        let is_short = |has: i64, used: i64, load: i64, asked: i64| {
+            asked > 0 && asked > has.saturating_sub(used).saturating_sub(load)
+        };
+        let used = &self.requested;
+        if is_short(
+            has.cpu_milli,
+            used.cpu_milli,
+            load.cpu_milli,
+            asked.cpu_milli,
+        ) || is_short(has.memory, used.memory, load.memory, asked.memory)
+            || is_short(has.pods, used.pods, load.pods, asked.pods)
+        {
+            return 0;
+        }
         let mut requested = self.requested.clone();
         requested.add(load);
         scheduling::how_many(class, &self.node, &requested, most)

@@ -10,9 +10,9 @@ use std::{
 };
 
 use model::SchedulingClass;
-use scheduling::{ClassId, Obstacle, TopologyKey};
+use scheduling::{ClassId, Obstacle, Snapshot, TopologyKey};
 
-use super::ground::{Ground, Of};
+use super::ground::{Ground, Of, Spot};
 
 /// A label with more values than this is not kept apart by.
 const FEW_DOMAINS: usize = 64;
@@ -21,10 +21,38 @@ const LOOKED_AT: usize = 12;
 /// Machines that could be larger, looked at in each part.
 const GROWING: usize = 16;
 
-/// Places that rules by domain treat alike.
-struct Part {
+/// Spots kept apart by the domains of some labels.
+#[derive(Default)]
+pub(super) struct Parts {
     /// In their order.
-    spots: Vec<usize>,
+    spots: Vec<Vec<usize>>,
+    of: BTreeMap<Vec<Option<u32>>, usize>,
+    known: usize,
+}
+
+impl Parts {
+    /// Takes note of new spots.
+    pub(super) fn follow(&mut self, engine: &Snapshot, keys: &[TopologyKey], spots: &[Spot]) {
+        for (index, spot) in spots.iter().enumerate().skip(self.known) {
+            let domains = keys.iter().map(|&key| engine.domain(spot.node, key));
+            let part = *self.of.entry(domains.collect()).or_insert_with(|| {
+                self.spots.push(Vec::new());
+                self.spots.len() - 1
+            });
+            self.spots[part].push(index);
+        }
+        self.known = spots.len();
+    }
+
+    /// The spots of each part.
+    pub(super) fn spots(&self) -> &[Vec<usize>] {
+        &self.spots
+    }
+}
+
+/// How far the places of one part were looked at.
+#[derive(Clone, Default)]
+struct Place {
     /// Those before are passed: for room that is there…
     room: usize,
     /// Where machines that could be larger were looked for last…
@@ -39,9 +67,7 @@ pub(super) struct Lane<'a> {
     /// What it was compiled from.
     pub(super) source: &'a SchedulingClass,
     apart_by: Vec<TopologyKey>,
-    parts: Vec<Part>,
-    part_of: BTreeMap<Vec<Option<u32>>, usize>,
-    known: usize,
+    places: Vec<Place>,
     tide: u64,
     prefers: bool,
 }
@@ -55,54 +81,39 @@ impl<'a> Lane<'a> {
             class,
             source,
             apart_by,
-            parts: Vec::new(),
-            part_of: BTreeMap::new(),
-            known: 0,
+            places: Vec::new(),
             tide: engine.tide(class),
             prefers: engine.preferred(class) > 0,
         }
     }
 
-    /// Takes note of new places, and that passed ones may be open again.
-    fn follow(&mut self, ground: &Ground<'_>) {
-        for (index, spot) in ground.spots.iter().enumerate().skip(self.known) {
-            let domains = self.apart_by.iter();
-            let domains: Vec<Option<u32>> = domains
-                .map(|&key| ground.engine.domain(spot.node, key))
-                .collect();
-            let part = *self.part_of.entry(domains).or_insert_with(|| {
-                self.parts.push(Part {
-                    spots: Vec::new(),
-                    room: 0,
-                    growth: 0,
-                    stuck: BTreeSet::new(),
-                });
-                self.parts.len() - 1
-            });
-            self.parts[part].spots.push(index);
-        }
-        self.known = ground.spots.len();
+    /// Takes note of new spots, and that passed ones may be open again.
+    fn follow(&mut self, ground: &mut Ground<'_>) {
+        ground.follow(&self.apart_by);
+        let parts = ground.parts(&self.apart_by).len();
+        self.places.resize(parts, Place::default());
         let tide = ground.engine.tide(self.class);
         if tide != self.tide {
             self.tide = tide;
-            for part in &mut self.parts {
-                part.room = 0;
-                part.stuck.clear();
+            for place in &mut self.places {
+                place.room = 0;
+                place.stuck.clear();
             }
         }
     }
 
     /// A place with room, of the first ones: the one that is preferred most, then the fullest. Only
     /// nodes that are there are looked at where that is all that is `there`.
-    pub(super) fn room(&mut self, ground: &Ground<'_>, there: bool) -> Option<usize> {
+    pub(super) fn room(&mut self, ground: &mut Ground<'_>, there: bool) -> Option<usize> {
         self.follow(ground);
         let (class, source) = (self.class, self.source);
         let mut found: Vec<usize> = Vec::new();
-        for part in &mut self.parts {
+        let parts = ground.parts(&self.apart_by);
+        for (spots, part) in parts.iter().zip(&mut self.places) {
             let mut at = part.room;
             let mut is_first = true;
             let mut looked_at = 0;
-            while let Some(&spot) = part.spots.get(at) {
+            while let Some(&spot) = spots.get(at) {
                 if there && !matches!(ground.spots[spot].of, Of::Existing) {
                     break;
                 }
@@ -146,25 +157,26 @@ impl<'a> Lane<'a> {
     /// whether one can be. Each time others are named, so that all have their turn.
     pub(super) fn growable(
         &mut self,
-        ground: &Ground<'_>,
-        can_grow: impl Fn(usize) -> bool,
+        ground: &mut Ground<'_>,
+        can_grow: impl Fn(&Ground<'_>, usize) -> bool,
     ) -> Vec<usize> {
         self.follow(ground);
         let mut found = Vec::new();
-        for part in &mut self.parts {
+        let parts = ground.parts(&self.apart_by);
+        for (spots, part) in parts.iter().zip(&mut self.places) {
             let mut named = 0;
-            for _ in 0..part.spots.len() {
+            for _ in 0..spots.len() {
                 if named == GROWING {
                     break;
                 }
-                part.growth = (part.growth + 1) % part.spots.len();
-                let spot = part.spots[part.growth];
+                part.growth = (part.growth + 1) % spots.len();
+                let spot = spots[part.growth];
                 let node = ground.spots[spot].node;
                 if part.stuck.contains(&spot) || !matches!(ground.spots[spot].of, Of::Open(_)) {
                     continue;
                 }
                 match ground.engine.obstacle(self.class, node) {
-                    None if can_grow(spot) => {
+                    None if can_grow(ground, spot) => {
                         found.push(spot);
                         named += 1;
                     }
