@@ -6,13 +6,13 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use model::{HourlyPrice, Requirement, Resources, SchedulingClass};
+use model::{HourlyPrice, Resources, SchedulingClass};
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use scheduling::ClassId;
 
 use super::{
-    ground::{Ground, HOSTNAME, Of, Open},
-    kinds::{Budget, Kind, compare_price},
+    ground::{Ground, Of, Open},
+    kinds::{Budget, Kind, OF_THE_KIND, asks_for_a_kind, compare_price},
     lane::Lane,
 };
 
@@ -22,12 +22,6 @@ pub(super) const WORTH_PERCENT: u32 = 5;
 const TRIED: usize = 8;
 /// Machines that were opened or grew last: they are looked at first.
 const RECENT: usize = 4;
-/// Labels that differ between the kinds of a group.
-const OF_THE_KIND: [&str; 2] = [
-    "node.kubernetes.io/instance-type",
-    super::template::OFFERING,
-];
-
 /// Pods of one class that wait.
 #[derive(Clone)]
 pub(super) struct Waiting {
@@ -435,20 +429,4 @@ impl<'a> Market<'a> {
             ground.settle(spot, kind);
         }
     }
-}
-
-/// Whether its node must be of certain kinds: it asks for what differs between those of a group.
-fn asks_for_a_kind(class: &SchedulingClass) -> bool {
-    let of_kind = |requirements: &[Requirement]| {
-        let mut keys = requirements.iter().map(|requirement| &*requirement.key);
-        keys.any(|key| OF_THE_KIND.contains(&key) || key == HOSTNAME)
-    };
-    !class.features.is_empty()
-        || class.node_name.is_some()
-        || of_kind(&class.node_selector)
-        || class
-            .required_terms
-            .iter()
-            .flatten()
-            .any(|term| !term.match_fields.is_empty() || of_kind(&term.match_expressions))
 }

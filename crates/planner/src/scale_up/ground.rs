@@ -18,7 +18,7 @@ use scheduling::{ClassId, NodeId, Obstacle, Snapshot, TopologyKey};
 use super::{
     Cause, Choice, Group, InFlight, Input,
     by_rules::Waiting,
-    kinds::{Kind, is_usable},
+    kinds::{Kind, asks_for_a_kind, is_usable},
     lane::Parts,
     queue::Queue,
     template::{NODE_GROUP, NODE_GROUP_NAMESPACE, OFFERING, template},
@@ -63,7 +63,7 @@ pub(super) struct Open {
     opened_as: usize,
     /// What pods ask for that were placed on it.
     pub(super) load: Resources,
-    /// Queues with pods on it.
+    /// Queues with pods on it that ask for certain kinds.
     pub(super) queues: Vec<usize>,
 }
 
@@ -427,7 +427,7 @@ impl<'a> Ground<'a> {
         let Spot { node, of, .. } = &mut self.spots[spot];
         if let Of::Open(open) = of {
             open.load.add(&Resources::sum([(&source.requests, count)]));
-            if !open.queues.contains(&queue) {
+            if asks_for_a_kind(source) && !open.queues.contains(&queue) {
                 open.queues.push(queue);
             }
         }

@@ -4,10 +4,17 @@
 
 use std::cmp::Ordering;
 
-use model::{HourlyPrice, Node, Resources, SchedulingClass};
+use model::{HourlyPrice, Node, Requirement, Resources, SchedulingClass};
 
-use super::{Input, template};
+use super::{
+    Input,
+    ground::HOSTNAME,
+    template::{OFFERING, template},
+};
 use crate::reason::GroupRefusal;
+
+/// Labels that differ between the kinds of a group.
+pub(super) const OF_THE_KIND: [&str; 2] = ["node.kubernetes.io/instance-type", OFFERING];
 
 /// A kind of machine.
 #[derive(Clone)]
@@ -216,4 +223,20 @@ pub(super) fn compare_price(a: Option<HourlyPrice>, b: Option<HourlyPrice>) -> O
         (None, Some(_)) => Ordering::Greater,
         (None, None) => Ordering::Equal,
     }
+}
+
+/// Whether its node must be of certain kinds: it asks for what differs between those of a group.
+pub(super) fn asks_for_a_kind(class: &SchedulingClass) -> bool {
+    let of_kind = |requirements: &[Requirement]| {
+        let mut keys = requirements.iter().map(|requirement| &*requirement.key);
+        keys.any(|key| OF_THE_KIND.contains(&key) || key == HOSTNAME)
+    };
+    !class.features.is_empty()
+        || class.node_name.is_some()
+        || of_kind(&class.node_selector)
+        || class
+            .required_terms
+            .iter()
+            .flatten()
+            .any(|term| !term.match_fields.is_empty() || of_kind(&term.match_expressions))
 }

@@ -4,10 +4,7 @@
 //! refuses a whole domain is asked once for it; a place that is full is passed for good; one that a
 //! rule by node refuses is passed until the rule's numbers have moved.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use model::SchedulingClass;
 use scheduling::{ClassId, Obstacle, Snapshot, TopologyKey};
@@ -55,10 +52,12 @@ impl Parts {
 struct Place {
     /// Those before are passed: for room that is there…
     room: usize,
-    /// Where machines that could be larger were looked for last…
+    /// Machines that could be larger, as far as is known…
+    growing: Vec<usize>,
+    /// …of the first so many…
+    known: usize,
+    /// …and which was looked at last.
     growth: usize,
-    /// …and those that cannot be.
-    stuck: BTreeSet<usize>,
 }
 
 pub(super) struct Lane<'a> {
@@ -96,8 +95,7 @@ impl<'a> Lane<'a> {
         if tide != self.tide {
             self.tide = tide;
             for place in &mut self.places {
-                place.room = 0;
-                place.stuck.clear();
+                *place = Place::default();
             }
         }
     }
@@ -164,17 +162,14 @@ impl<'a> Lane<'a> {
         let mut found = Vec::new();
         let parts = ground.parts(&self.apart_by);
         for (spots, part) in parts.iter().zip(&mut self.places) {
+            let open = |spot: &&usize| matches!(ground.spots[**spot].of, Of::Open(_));
+            part.growing.extend(spots[part.known..].iter().filter(open));
+            part.known = spots.len();
             let mut named = 0;
-            for _ in 0..spots.len() {
-                if named == GROWING {
-                    break;
-                }
-                part.growth = (part.growth + 1) % spots.len();
-                let spot = spots[part.growth];
+            while named < GROWING.min(part.growing.len()) {
+                part.growth = (part.growth + 1) % part.growing.len();
+                let spot = part.growing[part.growth];
                 let node = ground.spots[spot].node;
-                if part.stuck.contains(&spot) || !matches!(ground.spots[spot].of, Of::Open(_)) {
-                    continue;
-                }
                 match ground.engine.obstacle(self.class, node) {
                     None if can_grow(ground, spot) => {
                         found.push(spot);
@@ -182,7 +177,7 @@ impl<'a> Lane<'a> {
                     }
                     Some(Obstacle::Domain(key)) if self.apart_by.contains(&key) => break,
                     _ => {
-                        part.stuck.insert(spot);
+                        part.growing.swap_remove(part.growth);
                     }
                 }
             }
