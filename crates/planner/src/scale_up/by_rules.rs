@@ -18,6 +18,8 @@ use super::{
 
 /// What a step may cost more for the sake of preferences, in percent.
 pub(super) const WORTH_PERCENT: u32 = 5;
+/// A machine more is thought to cost more by this part of its price.
+const ONE_MORE: i128 = 1000;
 /// Groups that a new machine is tried in.
 const TRIED: usize = 8;
 /// Machines that were opened or grew last: they are looked at first.
@@ -243,9 +245,19 @@ impl<'a> Market<'a> {
 
     /// The lowest price; within what preferences are worth, the most preferred.
     fn choose_of(&self, offers: &[Offer]) -> Option<Way> {
-        let each = |offer: &Offer| match self.choose {
-            Choose::Cheapest => (offer.price, 1),
-            Choose::ByPod => (offer.price, i128::from(offer.pods.max(1))),
+        let opens = |offer: &Offer| matches!(offer.way, Way::Open { .. });
+        let each = |offer: &Offer| {
+            // At about one price rather no machine more.
+            let more = if opens(offer) {
+                offer.price / ONE_MORE
+            } else {
+                0
+            };
+            let pods = match self.choose {
+                Choose::Cheapest => 1,
+                Choose::ByPod => i128::from(offer.pods.max(1)),
+            };
+            (offer.price + more, pods)
         };
         let dearer = |a: &Offer, b: &Offer| {
             let ((a, of_a), (b, of_b)) = (each(a), each(b));
@@ -259,8 +271,6 @@ impl<'a> Market<'a> {
         let kept = offers.iter().filter(|offer| is_worth_it(offer));
         let best = kept.min_by(|a, b| {
             let price = b.met.cmp(&a.met).then(dearer(a, b));
-            // At one price rather no machine more, and the tightest.
-            let opens = |offer: &Offer| matches!(offer.way, Way::Open { .. });
             price
                 .then(opens(a).cmp(&opens(b)))
                 .then(a.free.cmp(&b.free))
