@@ -1,12 +1,11 @@
 //! `explain` as a user meets it: files in, advice and JSON out.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::{io::Write as _, process::Command};
 
 use oracle::{Recorded, Verdicts, corpus};
 use serde_json::{Value, json};
+
+use crate::offline::answer;
 
 const CLUSTER: &str = include_str!("explain/cluster.yaml");
 const DOCUMENT: &str = include_str!("../../../../docs/explain.md");
@@ -17,22 +16,7 @@ fn file(name: &str) -> String {
 
 /// Status, standard output and standard error.
 fn explain(arguments: &[&str], input: &str) -> (i32, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_vpsie-autoscaler"))
-        .args(["explain", "pod"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Who refuses its arguments does not read.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    (
-        output.status.code().unwrap(),
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
+    answer(&["explain", "pod"], arguments, input)
 }
 
 /// The answer on the small cluster; nothing is wrong with it.

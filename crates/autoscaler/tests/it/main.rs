@@ -16,6 +16,7 @@ mod health;
 mod kubectl;
 mod leadership;
 mod metrics;
+mod offline;
 mod process;
 mod protection;
 mod regressions;

@@ -1,11 +1,10 @@
 //! `simulate` as a user meets it: a cluster and changes to it in, advice and JSON out.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::io::Write as _;
 
 use serde_json::{Value, json};
+
+use crate::offline::answer;
 
 const DOCUMENT: &str = include_str!("../../../../docs/simulate.md");
 
@@ -15,22 +14,7 @@ fn file(name: &str) -> String {
 
 /// Status, standard output and standard error.
 fn simulate(arguments: &[&str], input: &str) -> (i32, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_vpsie-autoscaler"))
-        .arg("simulate")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Who refuses its arguments does not read.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    (
-        output.status.code().unwrap(),
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
+    answer(&["simulate"], arguments, input)
 }
 
 /// The answer on the small cluster, which has nothing wrong with it; `manifest` is what is added.

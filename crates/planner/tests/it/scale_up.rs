@@ -195,25 +195,7 @@ fn room_that_is_there_and_machines_on_their_way_are_used_first() {
         pods: vec![],
     }];
     let mut input = input(vec![g], pods("p", 8, &class(500, 256)));
-    add_node(
-        &mut input,
-        Node {
-            name: NodeName::new("n1"),
-            uid: None,
-            shape: Arc::new(NodeShape {
-                allocatable: Resources {
-                    cpu_milli: 1000,
-                    memory: 4 << 30,
-                    pods: 110,
-                    ..Resources::default()
-                },
-                ..NodeShape::default()
-            }),
-            ready: true,
-            created_at: None,
-            defect: None,
-        },
-    );
+    add_node(&mut input, node("n1", 1000));
     // 2 fit n1, 4 the machine on its way, 2 are left for one new machine.
     let (plan, report) = plan(&input);
     assert_eq!(plan.machines(), 1);
