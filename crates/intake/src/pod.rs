@@ -113,6 +113,9 @@ impl PodView {
             terminating: meta.deletion_timestamp.as_ref().map(|time| time.0),
             nominated: filled(self.status.nominated_node_name.as_ref()).map(NodeName::new),
             created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
+            started_at: None,
+            health: model::PodHealth::Ready,
+            upkeep: Arc::default(),
         }
     }
 

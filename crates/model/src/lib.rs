@@ -5,6 +5,7 @@
 //! iterates deterministically.
 
 pub mod cluster;
+pub mod disruption;
 pub mod ids;
 pub mod machine;
 pub mod node;
@@ -19,6 +20,9 @@ pub mod surroundings;
 pub mod topology;
 
 pub use cluster::Cluster;
+pub use disruption::{
+    Budget, Controller, Disruption, PodHealth, Upkeep, Usage, WorkloadKind, Workloads,
+};
 pub use ids::{
     ClusterId, DatacenterId, GroupKey, Hostname, InstanceId, NodeName, OfferingId, OperationId,
     PodKey, SizeId, Uid,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     NodeName, PodKey, Resources, Uid,
+    disruption::{PodHealth, Upkeep},
     selector::{Labels, NodeSelectorTerm, Requirement, Toleration},
     storage::{ClaimUse, InlineDisk},
     topology::{PodTerm, Preferences, SpreadConstraint},
@@ -143,6 +144,12 @@ pub struct Pod {
     pub nominated: Option<NodeName>,
     /// When it was created.
     pub created_at: Option<Timestamp>,
+    /// When its node began with it (`status.startTime`).
+    pub started_at: Option<Timestamp>,
+    /// How far it has come.
+    pub health: PodHealth,
+    /// What its removal has to look at.
+    pub upkeep: Arc<Upkeep>,
 }
 
 impl Pod {

@@ -95,6 +95,9 @@ fn pod(index: usize, class: &Arc<SchedulingClass>, node: &NodeName) -> Arc<Pod> 
         terminating: None,
         nominated: None,
         created_at: None,
+        started_at: None,
+        health: model::PodHealth::Ready,
+        upkeep: Arc::default(),
     })
 }
 

@@ -210,6 +210,9 @@ fn run_daemon_sets(
                 terminating: None,
                 nominated: None,
                 created_at: None,
+                started_at: None,
+                health: model::PodHealth::Ready,
+                upkeep: Arc::default(),
             });
             if runs {
                 snapshot.place(node, id, false);

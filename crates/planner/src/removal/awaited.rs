@@ -184,6 +184,9 @@ mod tests {
             terminating: None,
             nominated: None,
             created_at: None,
+            started_at: None,
+            health: model::PodHealth::Ready,
+            upkeep: Arc::default(),
         }
     }
 

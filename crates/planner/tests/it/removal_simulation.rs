@@ -319,6 +319,9 @@ fn pod(name: &str, state: PodState) -> Pod {
         terminating: None,
         nominated: None,
         created_at: None,
+        started_at: None,
+        health: model::PodHealth::Ready,
+        upkeep: Arc::default(),
     }
 }
 

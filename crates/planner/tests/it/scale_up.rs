@@ -98,6 +98,9 @@ pub(crate) fn pods(prefix: &str, count: usize, class: &SchedulingClass) -> Vec<A
                 terminating: None,
                 nominated: None,
                 created_at: None,
+                started_at: None,
+                health: model::PodHealth::Ready,
+                upkeep: Arc::default(),
             })
         })
         .collect()
