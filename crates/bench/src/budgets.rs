@@ -72,6 +72,8 @@ pub(crate) fn budgets(dump: &[u8]) -> Result<Vec<Budget>> {
                     requirements: requirements.collect(),
                 },
                 allowed: object.status.disruptions_allowed,
+                healthy: false,
+                unhealthy_always: false,
             })
         })
         .collect()

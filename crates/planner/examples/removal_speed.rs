@@ -230,6 +230,8 @@ fn mixed(nodes: usize, per_node: usize) -> World {
             name: format!("app-{index}").into(),
             selector: app(index),
             allowed,
+            healthy: false,
+            unhealthy_always: false,
         });
     }
     world

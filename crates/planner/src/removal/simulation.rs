@@ -15,12 +15,10 @@ mod room;
 mod set;
 mod verdict;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Cluster, GroupKey, HourlyPrice, LabelSelector, NodeName, PodKey};
+pub use model::Budget;
+use model::{Cluster, GroupKey, HourlyPrice, NodeName, PodKey};
 use serde::{Deserialize, Serialize};
 
 pub use verdict::{Reason, Refusing, Verdict};
@@ -65,19 +63,6 @@ pub struct Group {
     pub min_nodes: u32,
     /// How many more of its nodes may be under way at once.
     pub at_once: u32,
-}
-
-/// A PodDisruptionBudget.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Budget {
-    /// The namespace: that of the pods, too.
-    pub namespace: Arc<str>,
-    /// The name.
-    pub name: Arc<str>,
-    /// Which pods; without requirements all of the namespace.
-    pub selector: LabelSelector,
-    /// How many of them may be evicted now (`status.disruptionsAllowed`).
-    pub allowed: u32,
 }
 
 /// What holds for the whole set.
@@ -179,6 +164,20 @@ pub fn scan(input: &Input<'_>) -> Scan {
         alone.insert(node.clone(), Verdict::Kept(reasons));
     }
     Scan { alone, plan }
+}
+
+/// Judges every candidate by itself.
+#[must_use]
+pub fn alone(input: &Input<'_>) -> BTreeMap<NodeName, Verdict> {
+    let mut board = Board::new(input);
+    let mut alone = BTreeMap::new();
+    for seat in 0..board.seats.len() {
+        alone.insert(board.seats[seat].name.clone(), board.judge(seat));
+    }
+    for (node, reason) in &board.absent {
+        alone.insert(node.clone(), Verdict::Kept(vec![reason.clone()]));
+    }
+    alone
 }
 
 /// Chooses the set to go, without judging each candidate by itself: the set of [`scan`] but for

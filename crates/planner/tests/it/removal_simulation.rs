@@ -105,6 +105,8 @@ impl Case {
             name: format!("budget-{}", self.budgets.len()).into(),
             selector: selector(app),
             allowed,
+            healthy: false,
+            unhealthy_always: false,
         });
         self
     }

@@ -198,9 +198,14 @@ impl<'a> Board<'a> {
                 let under = under.entry(load.class).or_insert_with(|| budgets.of(class));
                 judge_pods(class, pods, under, &budgets, &mut seat.refusals);
                 for &budget in &*under {
+                    let asks = |pod: &&&Arc<Pod>| !input.budgets[budget].spares(pod.health);
+                    let count = pods.iter().filter(asks).count() as u32;
+                    if count == 0 {
+                        continue;
+                    }
                     match seat.budgets.iter_mut().find(|(one, _)| *one == budget) {
-                        Some((_, pods)) => *pods += load.count,
-                        None => seat.budgets.push((budget, load.count)),
+                        Some((_, pods)) => *pods += count,
+                        None => seat.budgets.push((budget, count)),
                     }
                 }
                 let requests = &class.requests;

@@ -1,5 +1,5 @@
 //! Whether a node could go, and why not: a closed list of reasons, each with one name wherever it is
-//! shown. A reason that [`super::super::empty::Refusal`] has, too, has the same name there.
+//! shown. [`super::super::refusal::Refusal`] passes them on.
 
 use std::fmt;
 

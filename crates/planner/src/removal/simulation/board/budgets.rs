@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use model::{Pod, SchedulingClass, UnevaluatedRule};
+use model::{Pod, PodHealth, SchedulingClass, UnevaluatedRule};
 
 use super::super::{Input, Reason};
 
@@ -62,9 +62,14 @@ pub(super) fn judge_pods(
             refusals.push(Reason::RuleNotEvaluated { pod: key(), rule });
         }
         let input = budgets.input;
+        // The API server asks no budget about a pod that has not begun to run.
+        if pod.health == PodHealth::Starting {
+            continue;
+        }
         match under {
             [] => {}
             [budget] if input.budgets[*budget].allowed > 0 => {}
+            [budget] if input.budgets[*budget].spares(pod.health) => {}
             [budget] => refusals.push(Reason::BudgetAllowsNone {
                 pod: key(),
                 budget: budget_name(input, *budget),

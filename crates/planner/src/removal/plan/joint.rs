@@ -1,0 +1,266 @@
+//! The nodes that nothing forbids, beside each other and beside the removals that are under way.
+//!
+//! The pods of nodes that are going are placed first, like those that wait, and count against the
+//! budgets they are under: what is chosen now takes nothing that was promised before.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use model::{Budget, Cluster, GroupKey, NodeName, Pod, PodState};
+
+use super::{
+    Candidate, Chosen, Many, Plan, Report,
+    facts::{Facts, later},
+};
+use crate::{
+    lifecycle::RemovalCause,
+    removal::{
+        pods::has_to_move,
+        refusal::Refusal,
+        simulation::{self, Limits, Reason},
+    },
+};
+
+/// Up to so many nodes are never many.
+const FEW: u32 = 3;
+
+/// What the simulation is asked about.
+pub(super) struct Stage<'a> {
+    facts: &'a Facts<'a>,
+    cluster: Cow<'a, Cluster>,
+    leaving: BTreeSet<NodeName>,
+    budgets: Vec<Budget>,
+    groups: BTreeMap<GroupKey, simulation::Group>,
+    /// How many more may go at once.
+    limits: Limits,
+}
+
+impl<'a> Stage<'a> {
+    /// Beside all removals that are under way, but for that of `own`.
+    pub(super) fn of(facts: &'a Facts<'a>, own: Option<&Candidate>) -> Self {
+        let input = facts.input;
+        let mut leaving = facts.away.clone();
+        if let Some(own) = own {
+            leaving.remove(&own.node);
+        }
+        let moving = |pod: &Arc<Pod>| {
+            has_to_move(pod) && pod.node().is_some_and(|node| leaving.contains(node))
+        };
+        let mut budgets = input.disruption.budgets.clone().unwrap_or_default();
+        let in_waves = spend(
+            &mut budgets,
+            input.cluster.bound.iter().filter(|pod| moving(pod)),
+        );
+        let cluster = if input.cluster.bound.iter().any(moving) {
+            Cow::Owned(without(input.cluster, moving))
+        } else {
+            Cow::Borrowed(input.cluster)
+        };
+        let under_way = |group: Option<&GroupKey>| {
+            let all = facts.under_way.iter();
+            let same = all.filter(|one| group.is_none() || one.group.as_ref() == group);
+            u32::try_from(same.count()).unwrap_or(u32::MAX)
+        };
+        let groups = input.groups.iter().map(|(key, group)| {
+            let facts = simulation::Group {
+                ready_nodes: facts.ready(key, own),
+                min_nodes: group.min_nodes,
+                at_once: group.at_once.saturating_sub(under_way(Some(key))),
+            };
+            (key.clone(), facts)
+        });
+        let left = input.settings.at_once.saturating_sub(under_way(None));
+        Self {
+            groups: groups.collect(),
+            limits: Limits {
+                at_once: if in_waves { 0 } else { left },
+                buffer_percent: input.settings.buffer_percent,
+            },
+            facts,
+            cluster,
+            leaving,
+            budgets,
+        }
+    }
+
+    /// The question about these nodes.
+    pub(super) fn input(&self, candidates: &[&Candidate], limits: Limits) -> simulation::Input<'_> {
+        let candidates = candidates.iter().filter_map(|candidate| {
+            Some(simulation::Candidate {
+                node: candidate.node.clone(),
+                group: candidate.group.clone()?,
+                price: candidate.savings,
+            })
+        });
+        simulation::Input {
+            cluster: &self.cluster,
+            candidates: candidates.collect(),
+            leaving: &self.leaving,
+            groups: self.groups.clone(),
+            budgets: self.budgets.clone(),
+            limits,
+        }
+    }
+
+    /// How many could go together if any number could be under way at once.
+    fn together(&self, candidates: &[&Candidate]) -> u32 {
+        let limits = Limits {
+            at_once: u32::MAX,
+            ..self.limits
+        };
+        let mut input = self.input(candidates, limits);
+        for group in input.groups.values_mut() {
+            group.at_once = u32::MAX;
+        }
+        u32::try_from(simulation::choose(&input).removals.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What the simulation says, in the words of who knows of removals that are under way.
+    fn refusal(&self, candidate: &Candidate, reason: Reason) -> Refusal {
+        if !matches!(reason, Reason::EnoughAtOnce { .. }) {
+            return reason.into();
+        }
+        let under_way = &self.facts.under_way;
+        let same = under_way.iter().find(|one| one.group == candidate.group);
+        let machine = same
+            .or(under_way.first())
+            .and_then(|one| one.machine.clone());
+        machine.map_or_else(|| reason.into(), Refusal::RemovalInProgress)
+    }
+}
+
+/// Takes what these pods spend off the budgets; says whether a node with more of them than one
+/// allows is among those that are going: it is drained in waves, with no other beside it.
+fn spend<'p>(budgets: &mut [Budget], pods: impl Iterator<Item = &'p Arc<Pod>>) -> bool {
+    let mut spent: BTreeMap<(usize, Option<&NodeName>), u32> = BTreeMap::new();
+    for pod in pods {
+        for (index, budget) in budgets.iter().enumerate() {
+            if budget.namespace == pod.class.namespace
+                && !budget.spares(pod.health)
+                && budget.selector.matches(&pod.class.labels)
+            {
+                *spent.entry((index, pod.node())).or_default() += 1;
+            }
+        }
+    }
+    let mut in_waves = false;
+    let allowed: Vec<u32> = budgets.iter().map(|budget| budget.allowed).collect();
+    for ((index, _), pods) in spent {
+        in_waves |= pods > allowed[index];
+        budgets[index].allowed = budgets[index].allowed.saturating_sub(pods);
+    }
+    in_waves
+}
+
+/// The cluster in which these pods wait for a place.
+fn without(cluster: &Cluster, moving: impl Fn(&Arc<Pod>) -> bool) -> Cluster {
+    let mut cluster = cluster.clone();
+    let (moving, staying) = cluster.bound.into_iter().partition(moving);
+    cluster.bound = staying;
+    let moving: Vec<Arc<Pod>> = moving;
+    cluster.waiting.extend(moving.into_iter().map(|pod| {
+        let mut pod = Pod::clone(&pod);
+        pod.state = PodState::Waiting;
+        pod.nominated = None;
+        Arc::new(pod)
+    }));
+    cluster
+}
+
+/// Chooses among the nodes that nothing forbids.
+pub(super) fn choose(
+    facts: &Facts<'_>,
+    eligible: &[&Candidate],
+    plan: &mut Plan,
+    report: &mut Report,
+) {
+    let stage = Stage::of(facts, None);
+    let mut scan = simulation::scan(&stage.input(eligible, stage.limits));
+    let by_name: BTreeMap<&NodeName, &Candidate> =
+        eligible.iter().map(|one| (&one.node, *one)).collect();
+    if let Some((many, until)) = brake(&stage, eligible, &scan) {
+        let held = until > facts.input.now;
+        if held {
+            for (node, _) in scan.alone.iter().filter(|(_, one)| one.is_removable()) {
+                let refusal = Refusal::ManyRemovable {
+                    removable: many.removable,
+                    nodes: many.nodes,
+                    until,
+                };
+                scan.plan.left.remove(node);
+                report.insert(node.clone(), vec![refusal]);
+            }
+            scan.plan.removals.clear();
+        }
+        plan.many = Some(many);
+    }
+    for removal in scan.plan.removals {
+        let candidate = by_name.get(&removal.node);
+        let Some((machine, group)) =
+            candidate.and_then(|one| Some((one.machine.clone()?, one.group.clone()?)))
+        else {
+            continue;
+        };
+        // A pod that is ending is waited for, like those that move.
+        let cause = if facts.pods(&removal.node).is_empty() {
+            RemovalCause::Empty
+        } else {
+            RemovalCause::Underutilized
+        };
+        plan.remove.push(Chosen {
+            machine,
+            group,
+            cause,
+            node: removal.node,
+            moves: removal.moves,
+            savings: removal.savings,
+        });
+    }
+    for (node, reasons) in scan.plan.left {
+        if let Some(candidate) = by_name.get(&node) {
+            let refusals = reasons.into_iter();
+            let refusals = refusals.map(|reason| stage.refusal(candidate, reason));
+            report.insert(node, refusals.collect());
+        }
+    }
+}
+
+/// Whether so many nodes look removable at once that it may be a mistake, and until when nothing
+/// goes then: another window, the longest of theirs.
+fn brake(
+    stage: &Stage<'_>,
+    eligible: &[&Candidate],
+    scan: &simulation::Scan,
+) -> Option<(Many, jiff::Timestamp)> {
+    let input = stage.facts.input;
+    let ready = input
+        .cluster
+        .nodes
+        .values()
+        .filter(|node| node.ready)
+        .count();
+    let nodes = u32::try_from(ready).unwrap_or(u32::MAX);
+    let percent = u64::from(input.settings.many_percent);
+    let is_many =
+        |removable: u32| removable > FEW && u64::from(removable) * 100 > u64::from(nodes) * percent;
+    let alone = scan.alone.values().filter(|verdict| verdict.is_removable());
+    if !is_many(u32::try_from(alone.count()).unwrap_or(u32::MAX)) {
+        return None;
+    }
+    let removable = stage.together(eligible);
+    if !is_many(removable) {
+        return None;
+    }
+    let since = input.brakes.many_since.unwrap_or(input.now);
+    let windows = eligible.iter().filter_map(|one| stage.facts.group(one));
+    let window = windows.map(|group| group.window).max().unwrap_or_default();
+    let many = Many {
+        removable,
+        nodes,
+        since,
+    };
+    Some((many, later(since, window)))
+}
