@@ -16,6 +16,11 @@ pub mod node_group {
     pub const ERROR: &str = "Error";
     /// Pods wait that no group could take; the reason says why this one could not.
     pub const PODS_UNPLACED: &str = "PodsUnplaced";
+    /// Workers of its VPSie cluster belong to no VPSieNode; the message names them.
+    pub const UNOWNED_MACHINES: &str = "UnownedMachines";
+    /// Critical: nothing is removed in its VPSie cluster until a person takes the annotation
+    /// `removals-stopped` away.
+    pub const REMOVALS_STOPPED: &str = "RemovalsStopped";
     /// No fewer nodes are allowed.
     pub const AT_MIN_CAPACITY: &str = "AtMinCapacity";
     /// No more nodes are allowed.
@@ -32,6 +37,8 @@ pub mod vpsie_node {
     pub const NODE_READY: &str = "NodeReady";
     /// Something is wrong; the reason says what.
     pub const ERROR: &str = "Error";
+    /// Little of the node is in use and it stays; the reason says why.
+    pub const SCALE_DOWN_BLOCKED: &str = "ScaleDownBlocked";
 }
 
 /// A condition's status.

@@ -16,7 +16,7 @@ pub const OFFERING: &str = "autoscaler.vpsie.com/offering";
 /// Label `"true"` on Nodes, set by users: never scaled down.
 pub const SCALE_DOWN_DISABLED_LABEL: &str = "autoscaler.vpsie.com/scale-down-disabled";
 
-/// Annotation `"true"` on Nodes, set by users: never scaled down.
+/// Annotation `"true"` on Nodes and Pods, set by users: never scaled down.
 pub const PROTECTED: &str = "autoscaler.vpsie.com/protected";
 /// Annotation `"disabled"` on Nodes, set by users: never scaled down.
 pub const SCALE_DOWN: &str = "autoscaler.vpsie.com/scale-down";
@@ -36,10 +36,24 @@ pub const CREATION_REQUESTED: &str = "autoscaler.vpsie.com/creation-requested";
 pub const APPLIED: &str = "autoscaler.vpsie.com/applied";
 /// Annotation `"true"` on Nodes: the startup taints were put on once.
 pub const STARTUP_TAINTS_APPLIED: &str = "autoscaler.vpsie.com/startup-taints-applied";
+/// Annotation on VPSieNodes and NodeGroups, set by users who delete them: this long after the
+/// removal began (`10m`, `0s`) the machine goes whatever is still on it.
+pub const FORCE_AFTER: &str = "autoscaler.vpsie.com/force-after";
+/// Annotation on NodeGroups, set by the product: nothing is removed in the VPSie cluster of the group
+/// until a person takes it away. The value says why.
+pub const REMOVALS_STOPPED: &str = "autoscaler.vpsie.com/removals-stopped";
 /// Annotation on Nodes: our cordon; the UID of the VPSieNode that is being removed.
 pub const CORDONED_BY: &str = "autoscaler.vpsie.com/cordoned-by";
 /// Taint `NoSchedule` on a node that is being removed.
 pub const REMOVING_TAINT: &str = "autoscaler.vpsie.com/removing";
+
+/// Annotation on NodeGroups, and on the AutoscalerConfig `default` for the whole cluster, set by
+/// users: nothing is removed. Every value but `"false"` pauses.
+pub const PAUSED: &str = "autoscaler.vpsie.com/paused";
+/// Annotation on Pods, set by users: `"false"` keeps the pod's node, `"true"` lets it go.
+pub const SAFE_TO_EVICT: &str = "autoscaler.vpsie.com/safe-to-evict";
+/// Annotation on Pods, set by users: `"true"`, or a duration from the pod's start, keeps its node.
+pub const DO_NOT_DISRUPT: &str = "autoscaler.vpsie.com/do-not-disrupt";
 
 /// Kubernetes' taint of a node that is not Ready.
 pub const NOT_READY_TAINT: &str = "node.kubernetes.io/not-ready";
@@ -50,8 +64,26 @@ pub const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";
 
 /// Cluster Autoscaler's annotation `"true"` on Nodes: never scaled down.
 pub const CA_SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
-/// Karpenter's annotation `"true"` on Nodes: never disrupted.
+/// Cluster Autoscaler's annotation on Pods: `"false"` keeps the pod's node, `"true"` lets it go.
+pub const CA_SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+/// Cluster Autoscaler's annotation on Pods: names, with commas between, of local volumes whose data
+/// may be lost.
+pub const CA_SAFE_LOCAL_VOLUMES: &str =
+    "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+/// Karpenter's annotation `"true"` on Nodes and Pods (there, a duration too): never disrupted.
 pub const KARPENTER_DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
+/// Karpenter's annotation on Pods, before 0.32.
+pub const KARPENTER_DO_NOT_EVICT: &str = "karpenter.sh/do-not-evict";
+/// The annotations of Pods by which people speak about their removal.
+pub const POD_WISHES: [&str; 7] = [
+    PROTECTED,
+    SAFE_TO_EVICT,
+    DO_NOT_DISRUPT,
+    CA_SAFE_TO_EVICT,
+    CA_SAFE_LOCAL_VOLUMES,
+    KARPENTER_DO_NOT_DISRUPT,
+    KARPENTER_DO_NOT_EVICT,
+];
 
 /// Finalizer of NodeGroups.
 pub const NODE_GROUP_FINALIZER: &str = "nodegroup.autoscaler.vpsie.com/finalizer";
@@ -82,4 +114,6 @@ pub mod creation_reason {
     pub const MANUAL: &str = "manual";
     /// The group was below its minimum.
     pub const INITIAL: &str = "initial";
+    /// The machine was there, and its VPSieNode was gone.
+    pub const ADOPTED: &str = "adopted";
 }

@@ -9,6 +9,12 @@ fn seconds(value: Option<i32>, default: u64) -> Duration {
     Duration::from_secs(value.map_or(default, |v| u64::try_from(v).unwrap_or(0)))
 }
 
+fn percent(value: Option<i32>, default: u8) -> u8 {
+    value.map_or(default, |v| {
+        u8::try_from(v.clamp(0, 100)).unwrap_or(default)
+    })
+}
+
 /// When a group grows.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -70,6 +76,18 @@ impl ScaleDownPolicy {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.enabled.unwrap_or(true)
+    }
+
+    /// Percent of CPU in use below which a node is unneeded.
+    #[must_use]
+    pub fn cpu_percent(&self) -> u8 {
+        percent(self.cpu_threshold, 50)
+    }
+
+    /// Percent of memory in use below which a node is unneeded.
+    #[must_use]
+    pub fn memory_percent(&self) -> u8 {
+        percent(self.memory_threshold, 50)
     }
 
     /// How long a node must be unneeded.

@@ -138,11 +138,11 @@ pub struct CreationRecord {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RemovalRecord {
-    /// `Empty`, `Deleted` or `Failed`.
-    #[schemars(extend("enum" = ["Empty", "Deleted", "Failed"]))]
+    /// `Empty`, `Underutilized`, `Unhealthy`, `Deleted` or `Failed`.
+    #[schemars(extend("enum" = ["Empty", "Underutilized", "Unhealthy", "Deleted", "Failed"]))]
     pub cause: String,
-    /// `Cordoning`, `Settling`, `Draining`, `DeletingNode`, `DeletingMachine` or `Gone`.
-    #[schemars(extend("enum" = ["Cordoning", "Settling", "Draining", "DeletingNode", "DeletingMachine", "Gone"]))]
+    /// `Cordoning`, `Settling`, `Draining`, `Detaching`, `DeletingNode`, `DeletingMachine` or `Gone`.
+    #[schemars(extend("enum" = ["Cordoning", "Settling", "Draining", "Detaching", "DeletingNode", "DeletingMachine", "Gone"]))]
     pub step: String,
     /// Since when.
     #[schemars(extend("format" = "date-time"))]
@@ -153,6 +153,10 @@ pub struct RemovalRecord {
     /// Whether the step's request was sent.
     #[serde(default)]
     pub sent: bool,
+    /// Since when the machine goes whatever is on it, by the order of whoever deleted the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub forced_at: Option<String>,
     /// The leader's term.
     #[serde(default)]
     pub epoch: i64,
@@ -230,4 +234,8 @@ pub struct VPSieNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub unneeded_since: Option<String>,
+    /// Since when the Node of a machine in service is missing, not Ready, or not done starting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub unhealthy_since: Option<String>,
 }

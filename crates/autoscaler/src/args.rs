@@ -87,6 +87,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A listen address; the predecessor's `:8080` means every interface.
+/// A time zone by its name in the IANA database.
+fn time_zone(name: &str) -> Result<jiff::tz::TimeZone, String> {
+    jiff::tz::TimeZone::get(name).map_err(|error| error.to_string())
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') {
         format!("0.0.0.0{text}")
@@ -209,6 +214,41 @@ pub struct RunArgs {
     /// Memory the system keeps, in MiB, besides a twentieth of all.
     #[arg(long, default_value_t = 256)]
     pub reserved_memory_mib: u32,
+    /// Everything is decided and told in the log and the metrics; nothing is changed, neither in the
+    /// cluster (no lease, no Event) nor at the cloud.
+    #[arg(long, default_value_t = false, hide_default_value = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub dry_run: bool,
+    /// How many nodes may be on their way out at once, over the whole cluster.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_concurrent_scale_downs: u32,
+    /// Free CPU and memory on the nodes that stay, in percent of what the pods that have to move ask
+    /// for.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(100..))]
+    pub scale_down_capacity_buffer: u32,
+    /// Pods of controllers with fewer replicas keep their node.
+    #[arg(long, default_value_t = 0)]
+    pub scale_down_min_replicas: u32,
+    /// Pods with data on their node (hostPath, emptyDir) keep it.
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub scale_down_keeps_local_storage: bool,
+    /// Pods of kube-system that no budget covers keep their node.
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub scale_down_keeps_system_pods: bool,
+    /// Pods without a controller keep their node.
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub scale_down_keeps_bare_pods: bool,
+    /// Time zone of allowed hours that name none, as `Europe/Helsinki`.
+    #[arg(long, default_value = "UTC", value_parser = time_zone)]
+    pub scale_down_time_zone: jiff::tz::TimeZone,
+    /// How long a drain that nobody ordered may take; then it is taken back.
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    pub drain_timeout: Duration,
+    /// How long a node may be missing or not Ready before its machine is replaced.
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    pub unhealthy_timeout: Duration,
+    /// How long a node may keep startup taints before its machine is replaced.
+    #[arg(long, default_value = "30m", value_parser = duration)]
+    pub startup_timeout: Duration,
     /// Accepted for compatibility: this version serves no webhook and says so when it starts; the
     /// rules are in the CRDs.
     #[arg(long, default_value_t = false, hide_default_value = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -246,6 +286,9 @@ pub struct RunArgs {
     /// This replica's name; unique among replicas.
     #[arg(long, env = "POD_NAME", default_value = "")]
     pub identity: String,
+    /// The namespace of this replica's pod.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "kube-system")]
+    pub pod_namespace: String,
 }
 
 impl RunArgs {
@@ -310,12 +353,40 @@ impl RunArgs {
                 provisioning_timeout: self.provisioning_timeout,
                 joining_timeout: self.joining_timeout,
                 quarantine: self.create_quarantine,
+                drain_timeout: self.drain_timeout,
+                unhealthy_timeout: self.unhealthy_timeout,
+                startup_timeout: self.startup_timeout,
                 failed_ttl: Some(self.failed_vpsienode_ttl).filter(|ttl| !ttl.is_zero()),
                 ..planner::lifecycle::Policy::default()
             },
             limits,
+            removals: planner::removal::plan::Settings {
+                at_once: self.max_concurrent_scale_downs,
+                buffer_percent: self.scale_down_capacity_buffer,
+                min_replicas: self.scale_down_min_replicas,
+                respect_local_storage: self.scale_down_keeps_local_storage,
+                respect_kube_system: self.scale_down_keeps_system_pods,
+                respect_bare_pods: self.scale_down_keeps_bare_pods,
+                time_zone: self.scale_down_time_zone.clone(),
+                ..planner::removal::plan::Settings::default()
+            },
+            own_pod: (!self.identity.is_empty())
+                .then(|| model::PodKey::new(self.pod_namespace.as_str(), self.identity.as_str())),
+            dry_run: self.dry_run,
+            // Without an election there is no leader of before.
+            warm_up: if self.elects() {
+                self.leader_election_lease_duration
+            } else {
+                defaults.warm_up
+            },
             ..defaults
         }
+    }
+
+    /// Whether the replica campaigns for the lease. A dry run writes none.
+    #[must_use]
+    pub const fn elects(&self) -> bool {
+        self.leader_election && !self.dry_run
     }
 
     /// How the cloud is talked to.

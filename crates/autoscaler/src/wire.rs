@@ -119,7 +119,7 @@ impl Replica {
             clock.clone(),
             random.fork("election"),
             leader::Options {
-                enabled: args.leader_election,
+                enabled: args.elects(),
                 namespace: args.leader_election_namespace.clone(),
                 name: args.leader_election_id.clone(),
                 identity: identity.clone(),
@@ -136,9 +136,10 @@ impl Replica {
         );
         let leads = leadership.clone();
         let event_client = client.clone();
+        let dry_run = args.dry_run;
         let beat = pulse.begin("events");
         tasks.spawn("events", async move {
-            let leading = || matches!(&*leads.borrow(), Leadership::Leading(_));
+            let leading = || !dry_run && matches!(&*leads.borrow(), Leadership::Leading(_));
             writer.run(event_client, leading, beat).await;
         });
         let follower = Follower {
@@ -158,7 +159,7 @@ impl Replica {
         let campaign = campaigning.stop_token();
         let stop_campaign = campaign.clone();
         // Without an election nothing is repeated.
-        let elects = args.leader_election;
+        let elects = args.elects();
         let (elections, limit) = (
             pulse.clone(),
             pulse::LIMIT + args.leader_election_lease_duration,
@@ -348,7 +349,9 @@ impl Loops {
                 guard,
                 self.clock.clone(),
                 self.metrics.clone(),
+                self.context.options.dry_run,
             );
+            self.context.begin_term();
             let stopped = beat.waiting(async {
                 tokio::select! {
                     biased;

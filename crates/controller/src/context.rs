@@ -11,13 +11,17 @@ use cloud::Scope;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use kube::{Api, Client, api::ListParams};
-use model::{GroupKey, NodeName, Pod, Pool, SizeId};
+use model::{GroupKey, NodeName, Pod, PodKey, Pool, SizeId, Usage};
 use planner::scale_up::Unplaced;
 use runtime::{Clock, Randomness, watch};
 
 use crate::{
     cloud_state::CloudState,
-    cluster_state::{ClusterState, NodeRow, views},
+    cluster_state::{
+        ClusterState, NodeRow,
+        usage::{self, UsageError},
+        views,
+    },
     controllers::groups::{self, Defaults, Group},
     effects::Error,
     events::Events,
@@ -43,6 +47,15 @@ pub struct Options {
     pub backoff_max: Duration,
     /// Steps of VPSieNodes taken at once.
     pub concurrency: usize,
+    /// What the user set about removals.
+    pub removals: planner::removal::plan::Settings,
+    /// The pod of this replica: its node is not removed.
+    pub own_pod: Option<PodKey>,
+    /// Everything is decided and nothing is done.
+    pub dry_run: bool,
+    /// Nothing is destroyed in the first so long of a term: a full period of the lease, so that the
+    /// leader of before has noticed, and a watch that lags has caught up.
+    pub warm_up: Duration,
 }
 
 impl Default for Options {
@@ -56,6 +69,10 @@ impl Default for Options {
             backoff: Duration::from_mins(5),
             backoff_max: Duration::from_mins(30),
             concurrency: 16,
+            removals: planner::removal::plan::Settings::default(),
+            own_pod: None,
+            dry_run: false,
+            warm_up: Duration::from_secs(15),
         }
     }
 }
@@ -86,8 +103,10 @@ pub struct Context {
     pub binding: tokio::sync::Mutex<()>,
     /// Held while a pool is made.
     pub pools: tokio::sync::Mutex<()>,
-    /// When this term began.
+    /// When this replica began to watch.
     pub since: Timestamp,
+    /// When its present term of leadership began.
+    led_since: Mutex<Option<Timestamp>>,
     /// Pools made, and when: an observation that began later knows better.
     made: Mutex<BTreeMap<(Scope, SizeId), (Timestamp, Pool)>>,
 }
@@ -131,7 +150,26 @@ impl Context {
             binding: tokio::sync::Mutex::default(),
             pools: tokio::sync::Mutex::default(),
             made: Mutex::default(),
+            led_since: Mutex::default(),
         }
+    }
+
+    /// This replica leads from now on.
+    pub fn begin_term(&self) {
+        *self
+            .led_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(self.clock.now());
+    }
+
+    /// Since when this replica leads; the beginning of the process before it ever did.
+    #[must_use]
+    pub fn led_since(&self) -> Timestamp {
+        let led_since = self
+            .led_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        led_since.unwrap_or(self.since)
     }
 
     /// What the Secret and the flags say of the cloud.
@@ -223,6 +261,11 @@ impl Context {
             )
             .await?;
         Ok(found.items.iter().filter_map(views::fresh::pod).collect())
+    }
+
+    /// Asks metrics-server what nodes have in use.
+    pub async fn read_usage(&self) -> Result<BTreeMap<NodeName, Usage>, UsageError> {
+        usage::read_usage(&self.client, &self.clock).await
     }
 
     async fn read<T>(

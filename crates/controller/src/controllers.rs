@@ -1,5 +1,6 @@
 //! The control loops. Each observes, calls the planner, and carries out what it says.
 
+pub mod brakes;
 pub mod expected;
 pub mod groups;
 pub mod machines;

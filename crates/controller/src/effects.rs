@@ -74,6 +74,7 @@ pub struct Effects {
     guard: LeaderGuard,
     clock: Clock,
     metrics: Metrics,
+    dry_run: bool,
 }
 
 impl fmt::Debug for Effects {
@@ -83,7 +84,8 @@ impl fmt::Debug for Effects {
 }
 
 impl Effects {
-    /// Effects of the term that `guard` stands for. `client` must not retry by itself.
+    /// Effects of the term that `guard` stands for. `client` must not retry by itself. In a dry run
+    /// every one of them is told and refused: nothing is sent.
     #[must_use]
     pub const fn new(
         client: Client,
@@ -92,6 +94,7 @@ impl Effects {
         guard: LeaderGuard,
         clock: Clock,
         metrics: Metrics,
+        dry_run: bool,
     ) -> Self {
         Self {
             client,
@@ -100,6 +103,7 @@ impl Effects {
             guard,
             clock,
             metrics,
+            dry_run,
         }
     }
 
@@ -300,7 +304,7 @@ impl Effects {
             why,
         } = action;
         let operation = format!("{decision} {object}");
-        self.check(&operation)?;
+        self.leads(&operation)?;
         tracing::info!(
             target: "audit",
             request_id = %self.cloud.request_id(),
@@ -310,6 +314,7 @@ impl Effects {
             vpsie_node = why.machine,
             reason = why.reason,
             epoch = self.epoch(),
+            dry_run = self.dry_run,
             "scaling action"
         );
         self.kubernetes(operation, call).await
@@ -330,7 +335,20 @@ impl Effects {
         }
     }
 
+    /// Whether something may be sent now, and for how long that holds.
     fn check(&self, operation: &str) -> Result<Duration, Error> {
+        let left = self.leads(operation)?;
+        if self.dry_run {
+            self.metrics.withheld();
+            tracing::info!(operation, "dry run: not done");
+            return Err(Error::DryRun {
+                operation: operation.to_owned(),
+            });
+        }
+        Ok(left)
+    }
+
+    fn leads(&self, operation: &str) -> Result<Duration, Error> {
         self.guard.check().map_err(|source| {
             self.metrics.effect_refused();
             Error::NotLeading {
@@ -353,7 +371,7 @@ impl Effects {
 
     /// Makes the pool of a size exist.
     pub async fn ensure_pool(&self, request: &PoolRequest, why: Why<'_>) -> Result<Pool, Error> {
-        self.check("make a pool")?;
+        self.leads("make a pool")?;
         let call = self.call();
         tracing::info!(
             target: "audit",
@@ -364,8 +382,10 @@ impl Effects {
             vpsie_node = why.machine,
             reason = why.reason,
             epoch = self.epoch(),
+            dry_run = self.dry_run,
             "scaling action"
         );
+        self.check("make a pool")?;
         Ok(self.provider.ensure_pool(&call, request).await?)
     }
 
@@ -375,7 +395,7 @@ impl Effects {
         intent: &CreateIntent,
         why: Why<'_>,
     ) -> Result<CreateOutcome, Error> {
-        self.check("create a machine")?;
+        self.leads("create a machine")?;
         let call = self.call();
         tracing::info!(
             target: "audit",
@@ -387,8 +407,10 @@ impl Effects {
             vpsie_node = why.machine,
             reason = why.reason,
             epoch = self.epoch(),
+            dry_run = self.dry_run,
             "scaling action"
         );
+        self.check("create a machine")?;
         Ok(self.provider.create(&call, intent).await)
     }
 
@@ -399,7 +421,7 @@ impl Effects {
         proof: &Proof,
         machine: &str,
     ) -> Result<DeleteOutcome, Error> {
-        self.check("delete a machine")?;
+        self.leads("delete a machine")?;
         let call = self.call();
         tracing::info!(
             target: "audit",
@@ -410,8 +432,10 @@ impl Effects {
             vpsie_node = machine,
             reason = proof.name(),
             epoch = self.epoch(),
+            dry_run = self.dry_run,
             "scaling action"
         );
+        self.check("delete a machine")?;
         Ok(self.provider.delete(&call, target).await)
     }
 }

@@ -26,7 +26,7 @@ pub use self::groups::GroupFigures;
 use self::labels::{
     BreakerChangeLabels, BreakerLabels, ControllerErrorLabels, ControllerLabels, ErrorLabels,
     EventLabels, GroupLabels, KindLabels, MethodLabels, PhaseLabels, ReasonLabels, RequestLabels,
-    ResultLabels, StateLabels, TransitionLabels,
+    ResultLabels, RuleLabels, StateLabels, TransitionLabels,
 };
 
 /// The prefix of every metric.
@@ -66,6 +66,8 @@ pub struct Metrics {
     events: Family<EventLabels, Counter>,
     events_dropped: Counter,
     effects_refused: Counter,
+    plans_refused: Family<RuleLabels, Counter>,
+    withheld: Counter,
     unowned_machines: Gauge,
     leading: Gauge,
     index_rows: Family<KindLabels, Gauge>,
@@ -172,6 +174,10 @@ exported! {
         "Kubernetes Events not written because too many were waiting"
     "effects_refused" effects_refused
         "Writes refused because this replica does not lead"
+    "plans_refused" plans_refused
+        "Decisions that the audit refused, by the rule they would break"
+    "dry_run_withheld" withheld
+        "Changes that were decided on and not made, because this is a dry run"
     "unowned_machines" unowned_machines
         "Workers of our clusters that belong to no VPSieNode"
     "leader" leading
@@ -219,6 +225,8 @@ impl Metrics {
             events: Family::default(),
             events_dropped: Counter::default(),
             effects_refused: Counter::default(),
+            plans_refused: Family::default(),
+            withheld: Counter::default(),
             unowned_machines: Gauge::default(),
             leading: Gauge::default(),
             index_rows: Family::default(),

@@ -224,6 +224,8 @@ struct Inner {
 /// What the rules do to one request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Verdict {
+    /// When the request arrived, where it is worked on later.
+    pub(crate) arrived: Option<jiff::Timestamp>,
     pub(crate) delay: Duration,
     pub(crate) delay_response: Duration,
     pub(crate) refuse: Option<ApiError>,

@@ -1,5 +1,7 @@
 //! The journal of answered requests, in the order in which they were committed.
 
+mod tape;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,6 +9,9 @@ use std::{
 
 use jiff::Timestamp;
 use runtime::watch;
+
+pub use tape::{Asked, Commit, Entry, Keeps, Order, Read};
+pub(crate) use tape::{Shown, Tape, conditions};
 
 /// How many records are kept; the oldest are dropped first.
 const KEPT: usize = 200_000;

@@ -50,7 +50,7 @@ use tokio::net::TcpListener;
 pub use body::{ConnectionReset, SimBody};
 pub use error::{ApiError, ApiResult, Cause};
 pub use faults::{Effect, Faults, Match, Rule, RuleId};
-pub use journal::{Journal, RequestRecord};
+pub use journal::{Asked, Commit, Entry, Journal, Keeps, Order, Read, RequestRecord};
 pub use registry::{KindInfo, Registry, ScalePaths};
 pub use service::KubeService;
 
@@ -117,6 +117,18 @@ impl KubeSim {
     /// The journal of answered requests.
     pub fn journal(&self) -> &Journal {
         &self.server.journal
+    }
+
+    /// From now on keeps every commit and read of the resources that `keeps` names (by API group,
+    /// resource and namespace), numbered by `order`.
+    pub fn record(&self, order: Order, keeps: Keeps) {
+        let clock = self.server.clock.clone();
+        self.server.tape.start(order, keeps, clock);
+    }
+
+    /// What was kept since [`Self::record`].
+    pub fn recorded(&self) -> Vec<Entry> {
+        self.server.tape.entries()
     }
 
     /// The newest resourceVersion.

@@ -19,7 +19,7 @@ use crate::{
     collect::Collector,
     error::{ApiError, ApiResult},
     faults::{Faults, Verdict},
-    journal::{Journal, RequestRecord},
+    journal::{Asked, Journal, RequestRecord, Shown, Tape, conditions},
     object::meta_str,
     represent::{Form, as_kind},
     request::RequestInfo,
@@ -38,6 +38,7 @@ pub(crate) struct Server {
     pub(crate) tasks: Tasks,
     pub(crate) faults: Faults,
     pub(crate) journal: Journal,
+    pub(crate) tape: Tape,
     pub(crate) collector: Collector,
 }
 
@@ -56,8 +57,10 @@ enum Answer {
 
 impl Server {
     pub(crate) fn new(clock: Clock, random: &Randomness) -> Self {
+        let store = Store::new();
         Self {
-            store: Mutex::new(Store::new()),
+            tape: store.tape.clone(),
+            store: Mutex::new(store),
             faults: Faults::new(random.fork("kube-sim/faults")),
             random: random.fork("kube-sim"),
             clock,
@@ -105,7 +108,7 @@ impl Server {
         };
         let answer = match &verdict.refuse {
             Some(error) => Err(error.clone()),
-            None => self.answer(actor, &info, request, verdict),
+            None => self.taped(actor, &info, request, verdict),
         };
         let response = match answer {
             Ok(Answer::Object {
@@ -147,6 +150,46 @@ impl Server {
         self.journal.push(record);
         self.start_collecting();
         response
+    }
+
+    /// Answers, and tells the tape who asked, where one runs.
+    fn taped(
+        self: &Arc<Self>,
+        actor: &str,
+        info: &RequestInfo,
+        request: &Request<Bytes>,
+        verdict: &Verdict,
+    ) -> ApiResult<Answer> {
+        let Some(number) = self.tape.number() else {
+            return self.answer(actor, info, request, verdict);
+        };
+        let now = self.clock.now();
+        let reads = matches!(info.verb, "get" | "list" | "watch");
+        let (by_uid, by_version) = if reads {
+            (false, false)
+        } else {
+            conditions(request.body())
+        };
+        let asked = Asked {
+            number,
+            sent: verdict.arrived.unwrap_or(now),
+            actor: actor.to_owned(),
+            verb: info.verb,
+            subresource: info.subresource.clone(),
+            by_uid,
+            by_version,
+        };
+        if reads {
+            let answer = self.answer(actor, info, request, verdict);
+            let code = answer.as_ref().map_or_else(|error| error.code, |_| 200);
+            let current = verdict.stale == 0;
+            self.tape.read(info, asked, now, Shown { current, code });
+            return answer;
+        }
+        self.tape.asks(Arc::new(asked), now);
+        let answer = self.answer(actor, info, request, verdict);
+        self.tape.done();
+        answer
     }
 
     /// True when the group is one of Kubernetes' own; where it is not,

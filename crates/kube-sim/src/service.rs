@@ -84,7 +84,7 @@ impl Server {
             uri.path(),
             uri.query().unwrap_or_default(),
         );
-        let verdict = match info {
+        let mut verdict = match info {
             Ok(Some(info)) => self.faults.judge(actor, &info),
             Ok(None) => Verdict::default(),
             Err(error) => return ready(Ok(error_response(&error))).boxed(),
@@ -96,6 +96,7 @@ impl Server {
             let response = self.handle(actor, &request, &verdict);
             return self.deliver(response, &verdict);
         }
+        verdict.arrived = Some(self.clock.now());
         let (sender, receiver) = oneshot::channel();
         let server = Arc::clone(self);
         let actor = actor.to_owned();

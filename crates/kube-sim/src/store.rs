@@ -166,6 +166,8 @@ pub(crate) struct Store {
     pub(crate) dependents: BTreeMap<String, BTreeSet<(String, String)>>,
     /// What the collector has to look at.
     pub(crate) work: Vec<crate::write::Work>,
+    /// Everything that happened, where somebody wants it.
+    pub(crate) tape: crate::journal::Tape,
     /// Events kept per resource.
     pub(crate) history_limit: usize,
 }
@@ -179,6 +181,7 @@ impl Store {
             by_uid: BTreeMap::new(),
             dependents: BTreeMap::new(),
             work: Vec::new(),
+            tape: crate::journal::Tape::default(),
             history_limit: 10_000,
         }
     }
@@ -266,6 +269,8 @@ impl Store {
         object: &Arc<Stored>,
         previous: Option<Arc<Stored>>,
     ) {
+        self.tape
+            .changed(storage, change, object, previous.as_deref());
         let (limit, rv) = (self.history_limit, self.rv);
         let resource = self.resources.entry(storage.to_owned()).or_default();
         resource.history.push_back(Arc::new(Event {

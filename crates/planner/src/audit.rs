@@ -5,12 +5,16 @@
 
 mod machine;
 mod placements;
+mod removals;
+mod step;
 
-use std::{collections::BTreeMap, fmt};
+use std::{fmt, sync::Arc};
 
-use model::{GroupKey, Pod, PodKey, PodState};
+use model::{GroupKey, Pod, PodKey, PodState, SchedulingClass};
 
 pub use placements::placements;
+pub use removals::{RemovalViolation, removals};
+pub use step::{StepViolation, step};
 
 use crate::scale_up::{Cause, Create, Group, Input, Plan};
 
@@ -124,40 +128,57 @@ impl fmt::Display for Violation {
 #[must_use]
 pub fn scale_up(input: &Input, plan: &Plan) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let waiting: BTreeMap<&PodKey, &Pod> = input
-        .cluster
-        .waiting
-        .iter()
-        .map(|pod| (&pod.key, pod.as_ref()))
-        .collect();
-    let mut seen: BTreeMap<&PodKey, u32> = BTreeMap::new();
+    let (pods, twice) = look_up(input, plan);
+    let mut pods = pods.into_iter();
     for create in &plan.create {
         if usize::try_from(create.count) != Ok(create.pods.len()) {
             violations.push(Violation::CountMismatch(create.group.clone()));
         }
+        let mut machines: Vec<Vec<(&PodKey, &Pod)>> = Vec::with_capacity(create.pods.len());
         for machine in &create.pods {
             if create.cause == Cause::PendingPods && machine.is_empty() {
                 violations.push(Violation::Purposeless(create.group.clone()));
             }
-            for pod in machine {
-                *seen.entry(pod).or_default() += 1;
-                if !waiting.get(pod).is_some_and(|pod| is_waiting(pod)) {
-                    violations.push(Violation::NotPending(pod.clone()));
+            let mut known = Vec::with_capacity(machine.len());
+            for (key, pod) in machine.iter().zip(&mut pods) {
+                if !pod.is_some_and(is_waiting) {
+                    violations.push(Violation::NotPending(key.clone()));
                 }
+                known.extend(pod.map(|pod| (key, pod)));
             }
+            machines.push(known);
         }
         match input.groups.iter().find(|group| group.key == create.group) {
-            Some(group) => purchase(input, group, create, &waiting, &mut violations),
+            Some(group) => purchase(input, group, create, &machines, &mut violations),
             None => violations.push(Violation::UnknownGroup(create.group.clone())),
         }
     }
     limits(input, plan, &mut violations);
-    for (pod, count) in seen {
-        if count > 1 {
-            violations.push(Violation::PodTwice(pod.clone()));
-        }
-    }
+    violations.extend(twice.into_iter().cloned().map(Violation::PodTwice));
     violations
+}
+
+/// The pods that the plan names, in its order, as far as there are such pods, and those that it
+/// names more than once. Both lists are sorted and gone through side by side: there may be many.
+fn look_up<'a>(input: &'a Input, plan: &'a Plan) -> (Vec<Option<&'a Pod>>, Vec<&'a PodKey>) {
+    let machines = plan.create.iter().flat_map(|create| &create.pods);
+    let mut named: Vec<(usize, &PodKey)> = machines.flatten().enumerate().collect();
+    named.sort_by_key(|(_, key)| *key);
+    let mut waiting: Vec<&Pod> = input.cluster.waiting.iter().map(AsRef::as_ref).collect();
+    waiting.sort_by_key(|pod| &pod.key);
+    let mut waiting = waiting.into_iter().peekable();
+    let mut found = vec![None; named.len()];
+    let mut twice: Vec<&PodKey> = Vec::new();
+    let mut before: Option<&PodKey> = None;
+    for (index, key) in named {
+        if before == Some(key) && twice.last() != Some(&key) {
+            twice.push(key);
+        }
+        before = Some(key);
+        while waiting.next_if(|pod| pod.key < *key).is_some() {}
+        found[index] = waiting.peek().copied().filter(|pod| pod.key == *key);
+    }
+    (found, twice)
 }
 
 fn is_waiting(pod: &Pod) -> bool {
@@ -172,7 +193,7 @@ fn purchase(
     input: &Input,
     group: &Group,
     create: &Create,
-    waiting: &BTreeMap<&PodKey, &Pod>,
+    machines: &[Vec<(&PodKey, &Pod)>],
     violations: &mut Vec<Violation>,
 ) {
     let shut = create.cause == Cause::PendingPods && !group.enabled;
@@ -198,22 +219,25 @@ fn purchase(
             create.offering.to_string(),
         ));
     }
-    for machine in &create.pods {
-        let mut classes = Vec::new();
-        for key in machine {
-            let Some(pod) = waiting.get(key) else {
+    let daemons = machine::daemons(input, group);
+    for machine in machines {
+        // Equal pods are next to each other, and looked at together.
+        let alike = machine.chunk_by(|(_, a), (_, b)| Arc::ptr_eq(&a.class, &b.class));
+        let mut classes: Vec<(&SchedulingClass, usize)> = Vec::new();
+        for pods in alike {
+            let Some((_, first)) = pods.first() else {
                 continue;
             };
-            classes.push(pod.class.as_ref());
-            if let Some(rule) = machine::kept_off(&pod.class, group) {
-                violations.push(Violation::Misplaced {
-                    pod: key.clone(),
+            classes.push((&first.class, pods.len()));
+            if let Some(rule) = machine::kept_off(&first.class, group) {
+                violations.extend(pods.iter().map(|(key, _)| Violation::Misplaced {
+                    pod: PodKey::clone(key),
                     group: group.key.clone(),
                     rule,
-                });
+                }));
             }
         }
-        if let Some(resource) = machine::overfull(input, group, choice, &classes) {
+        if let Some(resource) = machine::overfull(input, choice, &daemons, &classes) {
             violations.push(Violation::Overfull {
                 group: group.key.clone(),
                 resource,

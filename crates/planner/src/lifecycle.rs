@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use model::{Hostname, InstanceId, NodeName, PodKey, PoolId, Resolution, Uid};
 
 pub use observation::{
-    CloudView, Cordon, CreateView, MachineView, NodeState, NodeView, Observation, PoolView,
+    CloudView, Cordon, CreateView, Hold, MachineView, NodeState, NodeView, Observation, PoolView,
+    Resident,
 };
 pub use record::{
     Creation, CreationState, Failure, FailureReason, Machine, Phase, Record, Removal, RemovalCause,
@@ -56,6 +57,16 @@ pub struct Policy {
     pub sightings: u32,
     /// The same for a machine whose deletion nobody asked for: a listing may lack rows for a while.
     pub disappearance: Duration,
+    /// From the beginning of a removal that nobody ordered until its pods and volumes have left;
+    /// then it is taken back (default 15 min).
+    pub drain_timeout: Duration,
+    /// How long an ordered removal waits for volumes to be detached once the pods have left
+    /// (default 6 min, after which Kubernetes detaches by force).
+    pub detach_timeout: Duration,
+    /// How long a node in service may be missing or not Ready before it is replaced (default 15 min).
+    pub unhealthy_timeout: Duration,
+    /// How long a node in service may have startup taints before it is replaced (default 30 min).
+    pub startup_timeout: Duration,
 }
 
 impl Default for Policy {
@@ -73,6 +84,10 @@ impl Default for Policy {
             absence: Duration::from_secs(30),
             sightings: 2,
             disappearance: Duration::from_mins(5),
+            drain_timeout: Duration::from_mins(15),
+            detach_timeout: Duration::from_mins(6),
+            unhealthy_timeout: Duration::from_mins(15),
+            startup_timeout: Duration::from_mins(30),
         }
     }
 }
@@ -144,6 +159,26 @@ pub enum Effect {
     RemoveFinalizer,
 }
 
+impl Effect {
+    /// Something that was there is not any more, or serves no more.
+    #[must_use]
+    pub const fn is_destructive(&self) -> bool {
+        match self {
+            Self::Cordon { .. }
+            | Self::Evict { .. }
+            | Self::DeleteRecord
+            | Self::DeleteNode { .. }
+            | Self::DeleteMachine { .. } => true,
+            Self::EnsurePool
+            | Self::CreateMachine { .. }
+            | Self::Bind { .. }
+            | Self::ApplyNodeMetadata { .. }
+            | Self::Uncordon { .. }
+            | Self::RemoveFinalizer => false,
+        }
+    }
+}
+
 /// The outcome of one step.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Transition {
@@ -180,6 +215,8 @@ pub fn step(
     let situation = classify(record, observed, now, policy);
     let (phase, action) = transition(record.phase, &situation);
     let mut next = record.clone();
+    next.unhealthy_since = situation::unhealthy_since(record, observed, now);
+    next.unhealthy = matches!(situation, Situation::NodeUnhealthy(_));
     enter(&mut next, phase, &situation, now);
     let mut result = Transition {
         situation,
@@ -274,6 +311,12 @@ fn act(
                 result.record.removal = Some(Removal::new(cause, now));
             }
             result.requeue_after = Some(Duration::ZERO);
+        }
+        Action::Replace => {
+            if observed.replace_later.is_none() && observed.hold.is_none() {
+                result.record.removal = Some(Removal::new(RemovalCause::Unhealthy, now));
+                result.requeue_after = Some(Duration::ZERO);
+            }
         }
         Action::AdvanceRemoval => removal::advance(result, observed, now, policy),
         Action::Rest => result.requeue_after = None,

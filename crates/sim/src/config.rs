@@ -97,6 +97,8 @@ pub struct WorldConfig {
     pub machines: MachinesConfig,
     /// How nodes are judged.
     pub node_lifecycle: NodeLifecycleConfig,
+    /// Everything that happens is kept, for [`crate::World::history`].
+    pub recorded: bool,
 }
 
 impl Default for WorldConfig {
@@ -115,6 +117,7 @@ impl Default for WorldConfig {
             kubelet: KubeletConfig::default(),
             machines: MachinesConfig::default(),
             node_lifecycle: NodeLifecycleConfig::default(),
+            recorded: false,
         }
     }
 }

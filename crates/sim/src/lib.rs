@@ -13,6 +13,7 @@ mod config;
 mod matching;
 mod objects;
 mod observe;
+mod record;
 mod requests;
 pub mod scenario;
 pub mod story;

@@ -1,6 +1,10 @@
 //! The world: both servers, the actors between them, and the hands that change it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::Client;
 use kube_sim::KubeSim;
@@ -28,6 +32,7 @@ use crate::{
     matching::Toleration,
     objects::Key,
     observe::{Change, Kind, Observer, Shared, lock},
+    record::Recorder,
     requests::{
         BUDGETS, CRDS, DAEMON_SETS, DEPLOYMENTS, NAMESPACES, NODES, SECRETS, Writer, absent,
         conflict,
@@ -113,6 +118,8 @@ pub struct World<K = KubeSim> {
     writer: Writer,
     /// To the kubelets, where there are any.
     orders: Option<UnboundedSender<Change>>,
+    /// What is kept of all that happens, where it is.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl World {
@@ -124,7 +131,32 @@ impl World {
         tasks: &Tasks,
     ) -> Result<Self, WorldError> {
         let kube = KubeSim::new(clock.clone(), random.fork("kube-sim"));
-        Self::around(kube, config, clock, random, tasks).await
+        if !config.recorded {
+            return Self::around(kube, config, clock, random, tasks).await;
+        }
+        let recorder = Recorder::default();
+        recorder.begin(&kube);
+        let mut world = Self::around(kube, config, clock, random, tasks).await?;
+        recorder.listen(&world.cloud);
+        world.recorder = Some(recorder);
+        Ok(world)
+    }
+
+    /// All that happened so far, to be judged; `ours` are the actors that are the product. Empty
+    /// where [`WorldConfig::recorded`] was not asked for.
+    #[must_use]
+    pub fn history(&self, ours: BTreeSet<String>) -> history::History {
+        let recorder = self.recorder.as_ref();
+        recorder.map_or_else(history::History::default, |recorder| {
+            recorder.history(&self.kube, &self.cloud, self.clock.now(), ours)
+        })
+    }
+
+    /// Puts into the history what was done to a replica, or to the world.
+    pub fn note(&self, actor: &str, note: history::Note) {
+        if let Some(recorder) = &self.recorder {
+            recorder.note(self.clock.now(), actor, note);
+        }
     }
 
     /// Everything that changed, in order: the writes to Kubernetes and what happened at the cloud,
@@ -153,6 +185,7 @@ impl<K: ApiServer> World<K> {
         );
         let mut world = Self {
             orders: None,
+            recorder: None,
             writer: Writer::new(kube.client(PEOPLE, "default")),
             kube,
             cloud,

@@ -93,6 +93,8 @@ pub enum Fault {
     FailsAndDisappears,
     /// A delete is answered with success and the machine stays.
     DeleteAnswersSuccessButStays,
+    /// A delete of a worker takes another worker of the cluster, where there is one.
+    DeletesAnotherWorker,
     /// A list is empty although objects exist.
     EmptyListAlthough,
     /// A list lacks half of its rows.

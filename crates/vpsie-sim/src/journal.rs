@@ -1,9 +1,15 @@
-//! Every request that arrived, and what became of it.
+//! Every request that arrived, and what became of it; and, where somebody wants it, everything that
+//! happened in one order with what happens elsewhere.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::route::Route;
+use crate::{machine::MachineEvent, route::Route};
 
 /// A request that arrived.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -43,4 +49,59 @@ pub enum Outcome {
     Lost,
     /// A broken connection; the request was not carried out.
     Reset,
+}
+
+/// The next number; shared by all who record one world.
+pub type Order = Arc<AtomicU64>;
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Happening {
+    /// Its place among all that happened.
+    pub order: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// A request that may change something arrived.
+    Asked {
+        /// Its number in the journal.
+        seq: u64,
+        /// Who asked.
+        actor: String,
+        /// Its route.
+        route: Route,
+        /// The values of the path's variables, in order.
+        values: Vec<String>,
+        /// The machine that its body names.
+        machine: Option<String>,
+    },
+    /// Something became of a machine.
+    Machine(Box<MachineEvent>),
+}
+
+/// What was kept since recording began.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    order: Order,
+    pub(crate) happenings: Vec<Happening>,
+}
+
+impl Recording {
+    pub(crate) fn new(order: Order) -> Self {
+        Self {
+            order,
+            happenings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, at: Timestamp, what: What) {
+        let order = self.order.fetch_add(1, Ordering::SeqCst);
+        self.happenings.push(Happening { order, at, what });
+    }
 }

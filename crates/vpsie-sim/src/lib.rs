@@ -28,7 +28,7 @@ pub use config::{
     Timings,
 };
 pub use fault::{Fault, FaultScript, RetryAfter, Rule, RuleId};
-pub use journal::{Outcome, Request};
+pub use journal::{Happening, Order, Outcome, Request, What};
 pub use ledger::{Bill, Ledger};
 pub use machine::{Join, Machine, MachineEvent, Origin, Phase, Role, VmOrder};
 pub use route::{Match, Route, UnknownRoute};

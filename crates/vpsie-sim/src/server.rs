@@ -22,7 +22,7 @@ use crate::{
     config::{Config, Credentials},
     distort::distort,
     fault::{Fault, FaultScript, Faults, RetryAfter},
-    journal::{Outcome, Request},
+    journal::{Happening, Order, Outcome, Recording, Request, What},
     ledger::Ledger,
     machine::{Machine, MachineEvent, Origin},
     reply::{Body, Call, Reply, pairs},
@@ -138,6 +138,19 @@ impl VpsieSim {
             outcome: Outcome::InFlight,
             committed: Vec::new(),
         });
+        if route.is_write() {
+            let body: serde_json::Value =
+                serde_json::from_slice(request.body()).unwrap_or_default();
+            state.recorded(|| What::Asked {
+                seq,
+                actor: header("x-sim-actor")
+                    .or_else(|| header("user-agent"))
+                    .unwrap_or_default(),
+                route,
+                values: values.clone(),
+                machine: body["identifier"].as_str().map(str::to_owned),
+            });
+        }
         Call {
             seq,
             route,
@@ -361,6 +374,20 @@ impl VpsieSim {
     #[must_use]
     pub fn trace(&self) -> Vec<String> {
         self.lock().trace.clone()
+    }
+
+    /// From now on keeps every request that may change something and whatever becomes of machines,
+    /// numbered by `order`.
+    pub fn record(&self, order: Order) {
+        self.lock().recording = Some(Recording::new(order));
+    }
+
+    /// What was kept since [`Self::record`].
+    #[must_use]
+    pub fn recorded(&self) -> Vec<Happening> {
+        let state = self.lock();
+        let kept = state.recording.as_ref();
+        kept.map_or_else(Vec::new, |recording| recording.happenings.clone())
     }
 
     /// The settings in force.

@@ -19,7 +19,7 @@ use crate::{
     account::Account,
     config::{Cluster, Config, CountAt, Datacenter, Size},
     fault::{Fault, Faults},
-    journal::Request,
+    journal::{Recording, Request, What},
     ledger::{Bill, Ledger},
     machine::{Join, Machine, MachineEvent, Origin, Phase, Role, VmOrder},
     reply::stamp,
@@ -180,6 +180,7 @@ pub(crate) struct State {
     pub(crate) sold_out: BTreeSet<i64>,
     pub(crate) journal: Vec<Request>,
     pub(crate) trace: Vec<String>,
+    pub(crate) recording: Option<Recording>,
     pub(crate) subscribers: Vec<UnboundedSender<MachineEvent>>,
     pub(crate) alarms: Vec<Alarm>,
     /// Time since the start of the simulation.
@@ -201,6 +202,7 @@ impl State {
             sold_out: BTreeSet::new(),
             journal: Vec::new(),
             trace: Vec::new(),
+            recording: None,
             subscribers: Vec::new(),
             alarms: Vec::new(),
             now: Duration::ZERO,
@@ -517,8 +519,17 @@ impl State {
             machine.uuid,
             machine.origin
         ));
+        self.recorded(|| What::Machine(Box::new(event.clone())));
         self.subscribers
             .retain(|subscriber| subscriber.send(event.clone()).is_ok());
+    }
+
+    /// Keeps what happened, where somebody wants it.
+    pub(crate) fn recorded(&mut self, what: impl FnOnce() -> What) {
+        let at = self.timestamp(self.now);
+        if let Some(recording) = &mut self.recording {
+            recording.push(at, what());
+        }
     }
 
     /// Adds a line to the trace.

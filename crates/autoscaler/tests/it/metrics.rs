@@ -216,7 +216,15 @@ fn a_write_that_is_refused_for_want_of_leadership_is_counted() {
             Arc::new(vpsie::Silent),
         );
         let cloud = CloudState::new(provider.clone(), clock.clone(), random, Pace::default());
-        let effects = Effects::new(client, provider, cloud, guard, clock, metrics.clone());
+        let effects = Effects::new(
+            client,
+            provider,
+            cloud,
+            guard,
+            clock,
+            metrics.clone(),
+            false,
+        );
         campaign.stop();
         campaign.join().await;
         let node = NodeName::new("n");

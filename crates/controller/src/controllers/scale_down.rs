@@ -1,62 +1,68 @@
-//! The scale-down loop: which empty node goes next, and the windows that must have passed.
+//! The scale-down loop: which nodes go next, the windows that must have passed, and what is told of
+//! those that stay.
 //!
 //! Beginning a removal is one compare-and-swap on the VPSieNode; everything after that is the
 //! lifecycle's, step by step, each on facts read anew.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+pub mod facts;
+mod telling;
 
-use api::{VPSieNode, conditions::seconds, labels};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use api::{VPSieNode, conditions::seconds};
 use jiff::Timestamp;
-use model::{GroupKey, NodeName, PodRole};
+use model::{Cluster, Disruption, GroupKey, NodeName};
 use planner::{
-    lifecycle::{Phase, Removal, RemovalCause},
+    lifecycle::{Removal, RemovalCause},
     removal::{
-        awaited::{Rank, awaited},
-        empty::{self, Candidate, Input, Refusal},
+        plan::{self, Brakes, Chosen, Input, Many},
+        refusal::Refusal,
     },
 };
 use serde_json::json;
 
-use super::{
-    expected::Expected,
-    groups, node_group,
-    vpsie_node::{read_record, removal_status},
-};
+use super::{brakes, expected::Expected, node_group, vpsie_node::removal_status};
 use crate::{
+    cluster_state::usage::{self, UsageLog},
     context::Context,
     effects::{Effects, Error},
     events::About,
     pulse::Beat,
 };
+use telling::Told;
 
 /// Without any change everything is looked at again after this long.
 const RESYNC: Duration = Duration::from_mins(10);
 /// Pods come and go in bursts; a window of minutes does not need faster answers.
 const DEBOUNCE: Duration = Duration::from_secs(2);
 
-/// What was counted and told, so that each thing is once and ends when it is over.
+/// What the loop remembers from one round to the next; a restart loses nothing that matters.
 #[derive(Default)]
-struct Told {
-    /// The figures that are exported.
-    counted: BTreeSet<(GroupKey, &'static str)>,
-    /// What keeps which node.
-    blocked: BTreeSet<(NodeName, &'static str)>,
-    /// Nodes that stay only because somebody asked for it, and what was said of them.
-    kept: BTreeMap<NodeName, String>,
+struct Memory {
+    told: Told,
+    /// Since when many nodes look removable at once. A new leader waits anew.
+    many: Option<Many>,
+    usage: UsageLog,
+    /// When usage was asked for last.
+    asked_at: Option<Duration>,
 }
 
 /// Runs until dropped.
 pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
     let mut changes = ctx.state.changes();
-    let mut told = Told::default();
+    let mut memory = Memory::default();
     loop {
         let begun = ctx.clock.monotonic();
         changes.borrow_and_update();
-        let outcome = once(ctx, effects, &mut told, beat).await;
+        if memory.asked_at.is_none_or(|at| at + usage::POLL <= begun) {
+            let answer = ctx.read_usage().await;
+            memory.usage.note(&answer);
+            memory.asked_at = Some(begun);
+            if let Ok(usage) = answer {
+                ctx.state.note_usage(usage);
+            }
+        }
+        let outcome = once(ctx, effects, &mut memory, beat).await;
         let took = ctx.clock.monotonic().saturating_sub(begun);
         let next = match outcome {
             Ok(next) => {
@@ -76,7 +82,7 @@ pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
             tokio::select! {
                 biased;
                 Ok(()) = changes.changed() => {}
-                () = ctx.clock.sleep(next) => {}
+                () = ctx.clock.sleep(next.min(usage::POLL)) => {}
             }
         })
         .await;
@@ -87,33 +93,38 @@ pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
 async fn once(
     ctx: &Context,
     effects: &Effects,
-    told: &mut Told,
+    memory: &mut Memory,
     beat: &Beat,
 ) -> Result<Duration, Error> {
-    let input = input(ctx);
-    let (plan, report) = empty::plan(&input);
-    count_blocked(ctx, &input, &report, told);
-    tell_kept(ctx, &input, &report, told);
-    let now = ctx.clock.now();
-    for name in &plan.window_started {
-        beat.beat();
-        if let Some(object) = find(ctx, name) {
-            let change = json!({ "unneededSince": seconds(now) });
-            let written = effects.patch_vpsie_node_status(&object, change).await?;
-            ctx.state.note_vpsie_node(written);
+    let picture = Picture::of(ctx);
+    let input = picture.input(ctx, memory.many.as_ref().map(|many| many.since));
+    let (plan, report) = plan::plan(&input);
+    telling::many(ctx, memory.many.as_ref(), plan.many.as_ref());
+    memory.many.clone_from(&plan.many);
+    memory.told.tell(ctx, &input, &report);
+    let now = input.now;
+    for (names, since) in [
+        (&plan.window_started, Some(seconds(now))),
+        (&plan.window_broken, None),
+    ] {
+        for name in names {
+            beat.beat();
+            if let Some(object) = find(ctx, name) {
+                let change = json!({ "unneededSince": since });
+                note(ctx, effects, &object, change).await?;
+            }
         }
     }
-    for name in &plan.window_broken {
+    for chosen in &plan.remove {
         beat.beat();
-        if let Some(object) = find(ctx, name) {
-            let change = json!({ "unneededSince": null });
-            let written = effects.patch_vpsie_node_status(&object, change).await?;
-            ctx.state.note_vpsie_node(written);
+        if let Some(object) = find(ctx, &chosen.machine) {
+            begin(ctx, effects, &object, chosen, now).await?;
         }
     }
-    if let Some(object) = plan.remove.as_deref().and_then(|name| find(ctx, name)) {
-        begin(ctx, effects, &object, now).await?;
-    }
+    memory
+        .told
+        .write(ctx, effects, &input, &report, beat)
+        .await?;
     Ok(plan.look_again_at.map_or(RESYNC, |at| {
         Duration::try_from(at.duration_since(now))
             .unwrap_or_default()
@@ -121,34 +132,49 @@ async fn once(
     }))
 }
 
+/// Writes to the status of a VPSieNode. In a dry run nothing is, and the round goes on.
+async fn note(
+    ctx: &Context,
+    effects: &Effects,
+    object: &VPSieNode,
+    change: serde_json::Value,
+) -> Result<bool, Error> {
+    match effects.patch_vpsie_node_status(object, change).await {
+        Ok(written) => {
+            ctx.state.note_vpsie_node(written);
+            Ok(true)
+        }
+        Err(Error::DryRun { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 async fn begin(
     ctx: &Context,
     effects: &Effects,
     object: &Arc<VPSieNode>,
+    chosen: &Chosen,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let removal = Removal::new(RemovalCause::Empty, now);
+    let removal = Removal::new(chosen.cause, now);
     let change = json!({ "removal": removal_status(&removal, effects.epoch()) });
-    let written = effects.patch_vpsie_node_status(object, change).await?;
-    let written = ctx.state.note_vpsie_node(written);
-    let node = written
-        .status
-        .as_ref()
-        .and_then(|status| status.node_name.clone());
-    let group = GroupKey::new(
-        written.metadata.namespace.as_deref().unwrap_or_default(),
-        &written.spec.node_group_name,
+    tracing::info!(
+        node = %chosen.node,
+        machine = chosen.machine,
+        cause = chosen.cause.name(),
+        moves = ?chosen.moves,
+        "a node is to be removed"
     );
-    let message = format!(
-        "node {} was empty for the whole window and is removed",
-        node.unwrap_or_default()
-    );
+    let message = message(chosen);
     ctx.events.normal(
-        About::object(written.as_ref()),
+        About::object(object.as_ref()),
         "ScaleDownTriggered",
         message.clone(),
     );
-    if let Some(group) = ctx.group(&group) {
+    if !note(ctx, effects, object, change).await? {
+        return Ok(());
+    }
+    if let Some(group) = ctx.group(&chosen.group) {
         ctx.events.normal(
             About::object(group.object.as_ref()),
             "ScaleDownTriggered",
@@ -157,6 +183,21 @@ async fn begin(
         node_group::note_scale_down(ctx, effects, &group.key).await?;
     }
     Ok(())
+}
+
+/// What is done, why, and what it saves, in words.
+fn message(chosen: &Chosen) -> String {
+    let why = match (chosen.cause, chosen.moves.len()) {
+        (RemovalCause::Empty, _) => "was empty for the whole window".to_owned(),
+        (_, 1) => "was hardly used for the whole window; its pod finds its place elsewhere".into(),
+        (_, pods) => format!(
+            "was hardly used for the whole window; its {pods} pods find their places elsewhere"
+        ),
+    };
+    let saved = chosen
+        .savings
+        .map_or_else(String::new, |price| format!("; {price} USD/h are saved"));
+    format!("node {} {why}; it is removed{saved}", chosen.node)
 }
 
 fn find(ctx: &Context, name: &str) -> Option<Arc<VPSieNode>> {
@@ -172,210 +213,66 @@ pub fn still_removable(ctx: &Context, object: &VPSieNode) -> Option<String> {
         object.metadata.namespace.as_deref().unwrap_or_default(),
         object.metadata.name.as_deref().unwrap_or_default()
     );
-    empty::still_removable(&input(ctx), &machine)
+    let picture = Picture::of(ctx);
+    plan::still_removable(&picture.input(ctx, None), &machine)
         .err()
-        .map(|refusal| format!("{}: {refusal}", refusal.name()))
+        .map(|refusal| described(&refusal))
 }
 
-fn count_blocked(ctx: &Context, input: &Input, report: &empty::Report, told: &mut Told) {
-    let mut counts: BTreeMap<(GroupKey, &'static str), i64> = BTreeMap::new();
-    // A reason that no longer holds counts no node; one of a group that is gone is no figure.
-    for (group, reason) in std::mem::take(&mut told.counted) {
-        if input.groups.contains_key(&group) {
-            counts.insert((group, reason), 0);
-        } else {
-            ctx.metrics.forget_scale_down_blocked(&group, reason);
-        }
-    }
-    let mut blocked = BTreeSet::new();
-    for candidate in &input.candidates {
-        for refusal in report.get(&candidate.node).into_iter().flatten() {
-            let reason = refusal.name();
-            *counts.entry((candidate.group.clone(), reason)).or_default() += 1;
-            if !told.blocked.contains(&(candidate.node.clone(), reason)) {
-                ctx.metrics.scale_down_refused(&candidate.group, reason);
-            }
-            blocked.insert((candidate.node.clone(), reason));
-        }
-    }
-    told.blocked = blocked;
-    for ((group, reason), count) in &counts {
-        ctx.metrics.scale_down_blocked(group, reason, *count);
-    }
-    told.counted = counts.into_keys().collect();
+/// A refusal as it is told everywhere: its name, and what it is about.
+fn described(refusal: &Refusal) -> String {
+    format!("{}: {refusal}", refusal.name())
 }
 
-/// Tells, once, that a node would go if nobody had asked that it stays.
-fn tell_kept(ctx: &Context, input: &Input, report: &empty::Report, told: &mut Told) {
-    let mut kept = BTreeMap::new();
-    for candidate in &input.candidates {
-        let Some(refusals) = report.get(&candidate.node) else {
-            continue;
-        };
-        if !refusals.iter().all(Refusal::is_asked_for) {
-            continue;
-        }
-        let text = refusals
-            .iter()
-            .map(|refusal| format!("{}: {refusal}", refusal.name()))
-            .collect::<Vec<_>>()
-            .join("; ");
-        if told.kept.get(&candidate.node) != Some(&text)
-            && let Some(object) = find(ctx, &candidate.machine)
-        {
-            ctx.events.normal(
-                About::object(object.as_ref()),
-                "ScaleDownBlocked",
-                format!("node {} stays: {text}", candidate.node),
-            );
-        }
-        kept.insert(candidate.node.clone(), text);
-    }
-    told.kept = kept;
+/// The cluster at one instant, and all that is said about its nodes.
+struct Picture {
+    expected: Expected,
+    disruption: Arc<Disruption>,
+    groups: BTreeMap<GroupKey, plan::Group>,
+    candidates: Vec<plan::Candidate>,
 }
 
-/// Everything the choice rests on.
-#[must_use]
-pub fn input(ctx: &Context) -> Input {
-    let managed = ctx.groups();
-    let mut input = Input {
-        now: ctx.clock.now(),
-        groups: BTreeMap::new(),
-        candidates: Vec::new(),
-        targeted_delete: ctx.cloud.capabilities().targeted_delete,
-    };
-    let objects = ctx.state.vpsie_nodes();
-    for group in &managed {
-        let spec = &group.object.spec;
-        let policy = spec.scale_down_policy.clone().unwrap_or_default();
-        let status = group.object.status.clone().unwrap_or_default();
-        let mut facts = empty::Group {
-            min_nodes: u32::try_from(spec.min_nodes).unwrap_or(0),
-            ready_nodes: 0,
-            enabled: policy.is_enabled(),
-            window: policy.window(),
-            cooldown: policy.cooldown(),
-            last_scaled_at: status
-                .last_scale_time
-                .as_ref()
-                .and_then(|time| time.parse().ok()),
-            in_flight: 0,
-            deleting: group.deleting(),
-        };
-        for object in objects
-            .iter()
-            .filter(|object| groups::has(&group.key, object))
-        {
-            let record = read_record(object);
-            if record.deletion_requested && record.removal.is_none() {
-                continue;
-            }
-            if record.phase.is_in_flight() {
-                facts.in_flight += 1;
-            }
-            let removing = record.removal.is_some() && record.phase != Phase::Failed;
-            let Some(node) = record
-                .node
-                .clone()
-                .filter(|_| record.phase == Phase::Ready || removing)
-            else {
-                continue;
-            };
-            let row = ctx.state.node(&node);
-            let ready = row.as_ref().is_some_and(|row| row.node.ready);
-            if ready && record.removal.is_none() {
-                facts.ready_nodes += 1;
-            }
-            if !ready && !removing {
-                continue;
-            }
-            let pods = ctx.state.pods_on(&node);
-            input.candidates.push(Candidate {
-                machine: format!(
-                    "{}/{}",
-                    group.key.namespace,
-                    object.metadata.name.as_deref().unwrap_or_default()
-                ),
-                group: group.key.clone(),
-                ready_at: record.ready_at,
-                unneeded_since: object
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.unneeded_since.as_ref())
-                    .and_then(|time| time.parse().ok()),
-                pods: pods
-                    .iter()
-                    .filter(|pod| pod.role == PodRole::Ordinary)
-                    .map(|pod| pod.key.clone())
+impl Picture {
+    fn of(ctx: &Context) -> Self {
+        let expected = Expected::of(ctx);
+        let own = own_node(ctx, &expected.cluster);
+        let (groups, candidates) = facts::facts(
+            &ctx.groups(),
+            &ctx.state.vpsie_nodes(),
+            &ctx.state.nodes(),
+            own.as_ref(),
+        );
+        Self {
+            expected,
+            disruption: ctx.state.disruption(),
+            groups,
+            candidates,
+        }
+    }
+
+    fn input<'a>(&'a self, ctx: &'a Context, many_since: Option<Timestamp>) -> Input<'a> {
+        Input {
+            now: ctx.clock.now(),
+            cluster: &self.expected.cluster,
+            leaving: &self.expected.leaving,
+            disruption: &self.disruption,
+            groups: self.groups.clone(),
+            candidates: self.candidates.clone(),
+            settings: &ctx.options.removals,
+            brakes: Brakes {
+                targeted_delete: ctx.cloud.capabilities().targeted_delete,
+                paused: ctx.state.cluster_paused(),
+                warming_up_until: brakes::warming_up(ctx),
+                stopped: (self.groups.keys())
+                    .filter_map(|key| Some((key.clone(), brakes::stopped(ctx, key)?)))
                     .collect(),
-                protected_by: row.as_ref().and_then(|row| protection(row)),
-                allowed_hours: row
-                    .as_ref()
-                    .and_then(|row| row.annotation(labels::SCALE_DOWN_ALLOWED_HOURS))
-                    .map(ToOwned::to_owned),
-                startup_taints: row
-                    .as_ref()
-                    .map(|row| startup_taints(row, spec))
-                    .unwrap_or_default(),
-                awaited_by: None,
-                savings: group.price(&object.spec.instance_type),
-                removing,
-                node,
-            });
-        }
-        input.groups.insert(group.key.clone(), facts);
-    }
-    note_awaited(ctx, &mut input.candidates);
-    input
-}
-
-/// Which candidates pods that wait are about to be placed on.
-fn note_awaited(ctx: &Context, candidates: &mut [Candidate]) {
-    if candidates.is_empty() || !ctx.state.has_waiting() {
-        return;
-    }
-    let rank = |candidate: &Candidate| match (candidate.removing, candidate.pods.is_empty()) {
-        (true, _) => Rank::Removing,
-        (false, true) => Rank::Empty,
-        (false, false) => Rank::Staying,
-    };
-    let ranks: BTreeMap<NodeName, Rank> = candidates
-        .iter()
-        .map(|candidate| (candidate.node.clone(), rank(candidate)))
-        .collect();
-    let Expected { cluster, leaving } = Expected::of(ctx);
-    let awaited = awaited(&cluster, &leaving, &ranks);
-    for candidate in candidates {
-        candidate.awaited_by = awaited.get(&candidate.node).cloned();
-    }
-}
-
-/// The label or annotation by which somebody protects a node. A value that means nothing
-/// protects, too: it was meant to say something.
-fn protection(row: &crate::cluster_state::NodeRow) -> Option<String> {
-    let says_no = |value: &str| value.trim().eq_ignore_ascii_case("false");
-    for key in [
-        labels::PROTECTED,
-        labels::CA_SCALE_DOWN_DISABLED,
-        labels::KARPENTER_DO_NOT_DISRUPT,
-        labels::SCALE_DOWN_DISABLED_LABEL,
-    ] {
-        for value in [row.annotation(key), row.label(key)].into_iter().flatten() {
-            if !says_no(value) {
-                return Some(format!("{key}={value}"));
-            }
+                many_since,
+            },
         }
     }
-    row.annotation(labels::SCALE_DOWN)
-        .filter(|value| !value.trim().eq_ignore_ascii_case("enabled"))
-        .map(|value| format!("{}={value}", labels::SCALE_DOWN))
 }
 
-fn startup_taints(row: &crate::cluster_state::NodeRow, spec: &api::NodeGroupSpec) -> Vec<String> {
-    spec.startup_taints
-        .iter()
-        .flatten()
-        .filter(|taint| row.taints.iter().any(|present| present.key == taint.key))
-        .map(|taint| taint.key.clone())
-        .collect()
+/// The node that this replica runs on.
+fn own_node(ctx: &Context, cluster: &Cluster) -> Option<NodeName> {
+    facts::node_of(cluster, ctx.options.own_pod.as_ref()?)
 }

@@ -222,7 +222,11 @@ async fn carry_out(
         for pods in &create.pods {
             beat.beat();
             let object = node_object(ctx, group, create, pods);
-            let created = effects.create_vpsie_node(&object, &why).await?;
+            let created = match effects.create_vpsie_node(&object, &why).await {
+                // Each is told, as each would be made.
+                Err(Error::DryRun { .. }) => continue,
+                answer => answer?,
+            };
             ctx.state.note_vpsie_node(created);
         }
         node_group::note_scale_up(ctx, effects, &group.key).await?;

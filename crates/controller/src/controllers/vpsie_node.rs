@@ -12,12 +12,14 @@ use std::{sync::Arc, time::Duration};
 
 use api::VPSieNode;
 use model::GroupKey;
+use planner::audit;
 use planner::lifecycle::{
-    self, CloudView, FailureReason, MachineView, Phase, Record, RemovalStep, Situation, Transition,
+    self, CloudView, FailureReason, MachineView, Phase, Record, RemovalCause, RemovalStep,
+    Situation, Transition,
 };
 use serde_json::json;
 
-pub(super) use metadata::is_marked;
+pub(super) use metadata::{cordon_of, is_marked};
 pub(crate) use record::removal_status;
 pub use record::{open_operations, owned_instances, read as read_record, scope_of};
 use step::Step;
@@ -59,6 +61,15 @@ pub async fn reconcile(
     let observed = observe::observe(ctx, &object, &before, group.as_ref()).await?;
     let now = ctx.clock.now();
     let transition = lifecycle::step(&before, &observed, now, &ctx.options.lifecycle);
+    if let Err(source) = audit::step(&before, &observed, &transition) {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        tracing::error!(vpsie_node = name, violation = %source, ?transition, "the step breaks a rule and is refused");
+        ctx.metrics.plan_refused(source.rule);
+        return Err(Error::Refused {
+            operation: format!("the next step of {name}"),
+            source,
+        });
+    }
     if transition.refresh_cloud
         && let Some(scope) = scope_of(&object, &ctx.defaults())
     {
@@ -158,6 +169,26 @@ fn report(
             about(),
             "ScaleDownAborted",
             format!("the removal of {name} was taken back: {why}"),
+        );
+    }
+    let forced = |record: &Record| record.removal.as_ref().and_then(|r| r.forced_at);
+    if forced(before).is_none() && forced(&transition.record).is_some() {
+        ctx.events.warning(
+            about(),
+            "RemovalForced",
+            format!("the machine of {name} goes now, whatever is on it, as was ordered"),
+        );
+    }
+    let replaced = transition
+        .record
+        .removal
+        .as_ref()
+        .filter(|_| before.removal.is_none());
+    if replaced.is_some_and(|removal| removal.cause == RemovalCause::Unhealthy) {
+        ctx.events.warning(
+            about(),
+            "NodeUnhealthy",
+            format!("the machine of {name} is taken away: its node was not Ready for too long"),
         );
     }
     if matches!(transition.situation, Situation::Ambiguous(_)) {

@@ -18,6 +18,12 @@ pub enum Error {
         #[source]
         source: NotLeader,
     },
+    /// In a dry run nothing is sent.
+    #[error("{operation}: not done, this is a dry run")]
+    DryRun {
+        /// What would have been done.
+        operation: String,
+    },
     /// The API server did not answer in time: the write may have taken effect.
     #[error("{operation}: no answer within {}s", .limit.as_secs())]
     Timeout {
@@ -50,6 +56,15 @@ pub enum Error {
         operation: String,
         /// In the API server's words.
         message: String,
+    },
+    /// What was decided breaks a rule that must never be broken: it is not done.
+    #[error("{operation} refused by the audit")]
+    Refused {
+        /// What was decided.
+        operation: String,
+        /// The rule.
+        #[source]
+        source: planner::audit::StepViolation,
     },
     /// The object does not exist.
     #[error("{operation}: not found")]
@@ -108,7 +123,11 @@ impl Error {
             Self::NotLeading { .. } | Self::Timeout { .. } => Duration::from_secs(2),
             Self::Budget { .. } | Self::Kubernetes { .. } => Duration::from_secs(5),
             Self::Cloud(_) => Duration::from_secs(15),
-            Self::NotStored { .. } | Self::Invalid { .. } => Duration::from_secs(30),
+            // The same will be decided again; once a minute is often enough to tell.
+            Self::DryRun { .. } => Duration::from_mins(1),
+            Self::NotStored { .. } | Self::Invalid { .. } | Self::Refused { .. } => {
+                Duration::from_secs(30)
+            }
         }
     }
 
@@ -119,6 +138,7 @@ impl Error {
         match self {
             Self::NotStored { .. } => Some("CRDOutdated"),
             Self::Invalid { .. } => Some("WriteRefused"),
+            Self::Refused { .. } => Some("PlanRefused"),
             _ => None,
         }
     }

@@ -48,6 +48,7 @@ labels! {
     TransitionLabels { from_phase, to_phase, nodegroup, namespace }
     EventLabels { event_type, reason }
     KindLabels { kind }
+    RuleLabels { rule }
 }
 
 pub(super) fn group_labels(group: &GroupKey) -> GroupLabels {

@@ -7,7 +7,7 @@ use super::{
     Metrics,
     labels::{
         BreakerChangeLabels, BreakerLabels, ControllerErrorLabels, ControllerLabels, ErrorLabels,
-        EventLabels, KindLabels, MethodLabels, RequestLabels, ResultLabels, sanitize,
+        EventLabels, KindLabels, MethodLabels, RequestLabels, ResultLabels, RuleLabels, sanitize,
     },
 };
 
@@ -120,6 +120,18 @@ impl Metrics {
     /// An Event was dropped.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// Something was decided and not done: this is a dry run.
+    pub fn withheld(&self) {
+        self.withheld.inc();
+    }
+
+    /// What was decided breaks this rule and was not done.
+    pub fn plan_refused(&self, rule: &str) {
+        self.plans_refused
+            .get_or_create(&RuleLabels { rule: rule.into() })
+            .inc();
     }
 
     /// A write was refused for want of leadership.

@@ -90,6 +90,21 @@ impl Cordon {
     }
 }
 
+/// A pod that has to leave before its node may go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resident {
+    /// Its name.
+    pub key: PodKey,
+    /// Its identity.
+    pub uid: Uid,
+    /// Its priority: pods of low priority are asked to leave first.
+    pub priority: i32,
+    /// It was asked to leave.
+    pub terminating: bool,
+    /// It should have left long ago: the kubelet does not answer for it.
+    pub overdue: bool,
+}
+
 /// The Node that runs on the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeState {
@@ -99,6 +114,10 @@ pub struct NodeState {
     pub uid: Uid,
     /// Its Ready condition is True.
     pub ready: bool,
+    /// Since when that condition is what it is.
+    pub ready_since: Option<Timestamp>,
+    /// Startup taints of its group that are still on it.
+    pub starting: Vec<String>,
     /// It carries the labels, taints and annotations the group wants.
     pub metadata_applied: bool,
     /// The startup taints were put on once.
@@ -106,9 +125,9 @@ pub struct NodeState {
     /// Schedulable or not.
     pub cordon: Cordon,
     /// Pods that are neither DaemonSet nor mirror pods and have not finished.
-    pub pods: Vec<(PodKey, Uid)>,
-    /// Those of them whose deletion is overdue: the kubelet does not answer for them.
-    pub overdue: BTreeSet<PodKey>,
+    pub pods: Vec<Resident>,
+    /// Volumes that are attached to it and that no pod that stays with it uses.
+    pub attached: Vec<String>,
     /// The facts come from a read of the API server made for this step, not from the index.
     pub fresh: bool,
 }
@@ -150,7 +169,23 @@ pub struct Observation {
     pub cloud: CloudView,
     /// The Node.
     pub node: NodeView,
-    /// Something besides its pods forbids taking this node voluntarily now (its group is at the
-    /// minimum, in a scale-up, paused…), in words.
+    /// Something forbids taking this node voluntarily now (its group is at the minimum, a pod would
+    /// find no place…), in words.
     pub keep: Option<String>,
+    /// Nothing may be destroyed now.
+    pub hold: Option<Hold>,
+    /// Why an unhealthy node is not replaced yet, in words.
+    pub replace_later: Option<String>,
+    /// Whoever deletes the object orders that the machine goes this long after the removal began,
+    /// whatever is on it.
+    pub force_after: Option<Duration>,
+}
+
+/// Why nothing may be destroyed now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hold {
+    /// In words: the name of the reason, and what it is about.
+    pub why: String,
+    /// It may last: a removal that can be taken back is.
+    pub takes_back: bool,
 }

@@ -109,6 +109,10 @@ pub struct Machine {
 pub enum RemovalCause {
     /// Nothing but DaemonSet and mirror pods was on it for the whole window.
     Empty,
+    /// Little of it was in use for the whole window, and its pods have their place elsewhere.
+    Underutilized,
+    /// Its Node was not Ready, or not there, for too long: it is replaced.
+    Unhealthy,
     /// The VPSieNode, or its group, was deleted.
     Deleted,
     /// It failed.
@@ -116,11 +120,28 @@ pub enum RemovalCause {
 }
 
 impl RemovalCause {
+    /// Every cause.
+    pub const ALL: [Self; 5] = [
+        Self::Empty,
+        Self::Underutilized,
+        Self::Unhealthy,
+        Self::Deleted,
+        Self::Failed,
+    ];
+
+    /// The product chose a node that works: it stays as soon as anything speaks against its removal.
+    #[must_use]
+    pub const fn is_voluntary(self) -> bool {
+        matches!(self, Self::Empty | Self::Underutilized)
+    }
+
     /// The name in the status.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
+            Self::Underutilized => "Underutilized",
+            Self::Unhealthy => "Unhealthy",
             Self::Deleted => "Deleted",
             Self::Failed => "Failed",
         }
@@ -136,6 +157,8 @@ pub enum RemovalStep {
     Settling,
     /// Pods are asked to leave.
     Draining,
+    /// The pods have left; their volumes are being detached.
+    Detaching,
     /// Proven empty; the Node object goes.
     DeletingNode,
     /// The Node object is gone; the machine goes.
@@ -145,6 +168,23 @@ pub enum RemovalStep {
 }
 
 impl RemovalStep {
+    /// Every step, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Cordoning,
+        Self::Settling,
+        Self::Draining,
+        Self::Detaching,
+        Self::DeletingNode,
+        Self::DeletingMachine,
+        Self::Gone,
+    ];
+
+    /// Nothing is taken back any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        self >= Self::DeletingNode
+    }
+
     /// The name in the status.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -152,6 +192,7 @@ impl RemovalStep {
             Self::Cordoning => "Cordoning",
             Self::Settling => "Settling",
             Self::Draining => "Draining",
+            Self::Detaching => "Detaching",
             Self::DeletingNode => "DeletingNode",
             Self::DeletingMachine => "DeletingMachine",
             Self::Gone => "Gone",
@@ -172,6 +213,8 @@ pub struct Removal {
     pub step_at: Timestamp,
     /// Whether the step's request was sent.
     pub sent: bool,
+    /// Since when the machine goes whatever is on it, by the order of whoever deleted the object.
+    pub forced_at: Option<Timestamp>,
     /// What holds it up, in words.
     pub message: String,
 }
@@ -181,7 +224,8 @@ impl Removal {
     /// anything speaks against it.
     #[must_use]
     pub fn can_be_taken_back(&self) -> bool {
-        self.cause == RemovalCause::Empty && self.step < RemovalStep::DeletingNode
+        let ordered = matches!(self.cause, RemovalCause::Deleted | RemovalCause::Failed);
+        !ordered && !self.step.is_final()
     }
 
     /// A removal that begins now.
@@ -193,6 +237,7 @@ impl Removal {
             started_at: now,
             step_at: now,
             sent: false,
+            forced_at: None,
             message: String::new(),
         }
     }
@@ -290,6 +335,10 @@ pub struct Record {
     pub deleted_at: Option<Timestamp>,
     /// When it was given up.
     pub failed_at: Option<Timestamp>,
+    /// Since when the Node of a machine in service is missing, not Ready, or not done starting.
+    pub unhealthy_since: Option<Timestamp>,
+    /// That has lasted for too long: the machine does not count as serving any more.
+    pub unhealthy: bool,
 }
 
 impl Record {
@@ -312,6 +361,8 @@ impl Record {
             terminating_at: None,
             deleted_at: None,
             failed_at: None,
+            unhealthy_since: None,
+            unhealthy: false,
         }
     }
 

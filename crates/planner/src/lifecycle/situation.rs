@@ -68,6 +68,8 @@ pub enum Situation {
     NodeReady,
     /// The Node was there and is not any more.
     NodeMissing,
+    /// The Node is missing, not Ready or not done starting for too long: in words.
+    NodeUnhealthy(String),
     /// The cloud does not list the machine although its Node is Ready.
     MachineUnlisted,
     /// Our cordon is left over from a removal that was taken back.
@@ -106,6 +108,7 @@ impl Situation {
             Self::NodeNotReady => "NodeNotReady",
             Self::NodeReady => "NodeReady",
             Self::NodeMissing => "NodeMissing",
+            Self::NodeUnhealthy(_) => "NodeUnhealthy",
             Self::MachineUnlisted => "MachineUnlisted",
             Self::CordonLeftOver => "CordonLeftOver",
         }
@@ -142,6 +145,7 @@ impl Situation {
             Self::NodeNotReady,
             Self::NodeReady,
             Self::NodeMissing,
+            Self::NodeUnhealthy(String::new()),
             Self::MachineUnlisted,
             Self::CordonLeftOver,
         ]
@@ -194,7 +198,7 @@ pub fn classify(
         Phase::Pending => asking(record, observed, now, policy),
         Phase::Provisioning => provisioning(record, observed, now, policy),
         Phase::Provisioned | Phase::Joining => joining(record, observed, now, policy),
-        Phase::Ready => ready(record, observed, policy),
+        Phase::Ready => ready(record, observed, now, policy),
     }
 }
 
@@ -376,9 +380,12 @@ fn joining(record: &Record, observed: &Observation, now: Timestamp, policy: &Pol
     }
 }
 
-fn ready(record: &Record, observed: &Observation, policy: &Policy) -> Situation {
+fn ready(record: &Record, observed: &Observation, now: Timestamp, policy: &Policy) -> Situation {
     if removal::vanished(record, observed, policy) {
         return Situation::MachineVanished;
+    }
+    if let Some(what) = unhealthy(record, observed, now, policy) {
+        return Situation::NodeUnhealthy(what);
     }
     match &observed.node {
         NodeView::Absent { .. } => Situation::NodeMissing,
@@ -394,4 +401,50 @@ fn ready(record: &Record, observed: &Observation, policy: &Policy) -> Situation 
         }
         NodeView::Present(_) => Situation::NodeNotReady,
     }
+}
+
+/// What is wrong with a node in service, and has been for too long.
+fn unhealthy(
+    record: &Record,
+    observed: &Observation,
+    now: Timestamp,
+    policy: &Policy,
+) -> Option<String> {
+    let lasting = |limit| older(record.unhealthy_since, now, Some(limit));
+    match &observed.node {
+        NodeView::Absent { .. } if lasting(policy.unhealthy_timeout) => {
+            Some("the Node object is gone".to_owned())
+        }
+        NodeView::Present(node) if !node.ready && lasting(policy.unhealthy_timeout) => {
+            Some(format!("node {} is not Ready", node.name))
+        }
+        NodeView::Present(node) if node.ready && lasting(policy.startup_timeout) => {
+            let taint = node.starting.first()?;
+            Some(format!(
+                "node {} still has startup taint {taint}",
+                node.name
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Since when a node in service is not what it should be, as far as this observation goes.
+pub(super) fn unhealthy_since(
+    record: &Record,
+    observed: &Observation,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    if record.phase != Phase::Ready {
+        return None;
+    }
+    let begun = match &observed.node {
+        NodeView::Absent { .. } => now,
+        NodeView::Present(node) if !node.ready => node.ready_since.map_or(now, |at| at.min(now)),
+        NodeView::Present(node) if !node.starting.is_empty() => now,
+        NodeView::Present(_) => return None,
+        // Which node it is has to be known before its state says anything.
+        NodeView::Conflict(_) => return record.unhealthy_since,
+    };
+    Some(record.unhealthy_since.unwrap_or(begun))
 }

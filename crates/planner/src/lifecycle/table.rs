@@ -29,6 +29,8 @@ pub enum Action {
     Uncordon,
     /// Begin to remove the machine.
     StartRemoval(RemovalCause),
+    /// Begin to remove the machine, as soon as its group can do without it.
+    Replace,
     /// Take the next step of the removal.
     AdvanceRemoval,
     /// Nothing until something changes.
@@ -102,6 +104,7 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
         (P::Ready, S::NodeBare) => (P::Ready, A::ApplyMetadata),
         (P::Ready, S::CordonLeftOver) => (P::Ready, A::Uncordon),
         (P::Ready, S::NodeReady) => (P::Ready, A::Rest),
+        (P::Ready, S::NodeUnhealthy(_)) => (P::Ready, A::Replace),
         (P::Ready, S::NodeNotReady | S::NodeMissing | S::NodeConflict(_) | S::MachineUnlisted) => {
             (P::Ready, A::Wait)
         }

@@ -18,6 +18,7 @@ pub struct Proof {
 enum Kind {
     Drained,
     Unreachable,
+    Forced,
     NeverJoined,
     Vanished,
 }
@@ -33,7 +34,7 @@ impl Proof {
             return Err("the node is not cordoned".into());
         }
         match node.pods.first() {
-            Some((pod, _)) => Err(format!("pod {pod} is on the node")),
+            Some(pod) => Err(format!("pod {} is on the node", pod.key)),
             None => Ok(Self {
                 kind: Kind::Drained,
             }),
@@ -47,10 +48,18 @@ impl Proof {
         let lost = node.fresh
             && !node.ready
             && !node.cordon.is_open()
-            && node.pods.iter().all(|(pod, _)| node.overdue.contains(pod));
+            && node.pods.iter().all(|pod| pod.overdue);
         lost.then_some(Self {
             kind: Kind::Unreachable,
         })
+    }
+
+    /// Whoever deleted the object ordered that the machine goes by now, whatever is on it, and the
+    /// record says since when.
+    pub(super) fn forced(record: &Record) -> Option<Self> {
+        let removal = record.removal.as_ref()?;
+        (record.deletion_requested && removal.forced_at.is_some())
+            .then_some(Self { kind: Kind::Forced })
     }
 
     /// The machine itself is proven gone: what its Node says has no meaning any more.
@@ -79,6 +88,7 @@ impl Proof {
         match self.kind {
             Kind::Drained => "Drained",
             Kind::Unreachable => "Unreachable",
+            Kind::Forced => "Forced",
             Kind::NeverJoined => "NeverJoined",
             Kind::Vanished => "Vanished",
         }

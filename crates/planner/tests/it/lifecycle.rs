@@ -7,14 +7,14 @@ use model::{
 use planner::lifecycle::{
     Action, CloudView, Cordon, CreateView, CreationState, Effect, FailureReason, Machine,
     MachineView, NodeState, NodeView, Observation, Phase, Policy, PoolView, Record, Removal,
-    RemovalCause, RemovalStep, Situation, Transition, answered, step, transition,
+    RemovalCause, RemovalStep, Resident, Situation, Transition, answered, step, transition,
 };
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
 }
 
-fn observed() -> Observation {
+pub(crate) fn observed() -> Observation {
     Observation {
         create: CreateView {
             group_usable: true,
@@ -27,14 +27,21 @@ fn observed() -> Observation {
         cloud: CloudView::Unseen,
         node: NodeView::Absent { fresh: true },
         keep: None,
+        hold: None,
+        replace_later: None,
+        force_after: None,
     }
 }
 
-fn take(record: &Record, observed: &Observation, seconds: i64) -> Transition {
-    step(record, observed, at(seconds), &Policy::default())
+/// The next step, which the audit lets through.
+pub(crate) fn take(record: &Record, observed: &Observation, seconds: i64) -> Transition {
+    let transition = step(record, observed, at(seconds), &Policy::default());
+    let audited = planner::audit::step(record, observed, &transition);
+    assert_eq!(audited, Ok(()), "{record:?} {observed:?} {transition:?}");
+    transition
 }
 
-fn instance() -> Instance {
+pub(crate) fn instance() -> Instance {
     Instance {
         id: InstanceId::new("m1"),
         numeric_id: None,
@@ -48,7 +55,7 @@ fn instance() -> Instance {
     }
 }
 
-fn seen(machine: MachineView, resolution: Option<Resolution>) -> CloudView {
+pub(crate) fn seen(machine: MachineView, resolution: Option<Resolution>) -> CloudView {
     CloudView::Seen {
         started_at: at(5000),
         resolution,
@@ -56,7 +63,7 @@ fn seen(machine: MachineView, resolution: Option<Resolution>) -> CloudView {
     }
 }
 
-fn node(pods: usize, cordon: Cordon) -> NodeView {
+pub(crate) fn node(pods: usize, cordon: Cordon) -> NodeView {
     NodeView::Present(NodeState {
         name: NodeName::new("node-1"),
         uid: Uid::new("u1"),
@@ -65,31 +72,36 @@ fn node(pods: usize, cordon: Cordon) -> NodeView {
         startup_taints_applied: true,
         cordon,
         pods: (0..pods)
-            .map(|i| {
-                (
-                    PodKey::new("default", format!("p{i}")),
-                    Uid::new(format!("{i}")),
-                )
+            .map(|i| Resident {
+                key: PodKey::new("default", format!("p{i}")),
+                uid: Uid::new(format!("{i}")),
+                priority: 0,
+                terminating: false,
+                overdue: false,
             })
             .collect(),
-        overdue: BTreeSet::new(),
+        ready_since: Some(at(1160)),
+        starting: Vec::new(),
+        attached: Vec::new(),
         fresh: true,
     })
 }
 
-fn missing(seconds: u64) -> MachineView {
+pub(crate) fn missing(seconds: u64) -> MachineView {
     MachineView::Missing {
         since: Duration::from_secs(seconds),
         sightings: 9,
     }
 }
 
-fn unanswering(node: NodeView) -> NodeView {
+pub(crate) fn unanswering(node: NodeView) -> NodeView {
     let NodeView::Present(mut node) = node else {
         panic!()
     };
     node.ready = false;
-    node.overdue = node.pods.iter().map(|(pod, _)| pod.clone()).collect();
+    for pod in &mut node.pods {
+        (pod.terminating, pod.overdue) = (true, true);
+    }
     NodeView::Present(node)
 }
 
@@ -97,7 +109,7 @@ fn asked() -> Record {
     take(&Record::new(), &observed(), 1000).record
 }
 
-fn ready() -> Record {
+pub(crate) fn ready() -> Record {
     Record {
         phase: Phase::Ready,
         machine: Some(Machine {
@@ -227,7 +239,7 @@ fn a_machine_that_never_joins_is_removed_at_once_and_its_evidence_kept_until_the
     assert_eq!(over.effect, Some(Effect::DeleteRecord));
 }
 
-fn removing(cause: RemovalCause, step: RemovalStep) -> Record {
+pub(crate) fn removing(cause: RemovalCause, step: RemovalStep) -> Record {
     Record {
         removal: Some(Removal {
             step,
@@ -639,12 +651,18 @@ fn the_machine_of_a_kubelet_that_does_not_answer_goes_before_its_node() {
     let NodeView::Present(state) = &mut observed.node else {
         panic!()
     };
-    state.overdue.pop_first();
+    (state.pods[0].terminating, state.pods[0].overdue) = (false, false);
     let held = take(&record, &observed, 2010);
     assert!(matches!(&held.effect, Some(Effect::Evict { pods }) if pods.len() == 1));
     state_ready(&mut observed);
-    let held = take(&record, &observed, 2010);
-    assert!(matches!(&held.effect, Some(Effect::Evict { pods }) if pods.len() == 2));
+    let held = take(&record, &observed, 2010).record.removal.unwrap();
+    assert_eq!(
+        (held.step, &*held.message),
+        (
+            RemovalStep::Draining,
+            "waiting for pod default/p1, which should have ended long ago, and 1 more to leave"
+        )
+    );
 }
 
 fn state_ready(observed: &mut Observation) {

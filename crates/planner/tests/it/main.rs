@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod audit;
+mod collect;
+mod draining;
 mod lifecycle;
 mod price;
 mod removal;
+mod removal_plan;
 mod removal_simulation;
 mod rules;
 mod scale_up;

@@ -127,7 +127,16 @@ impl State {
                 "Master node can not be deleted",
             ));
         }
-        let id = record.id;
+        let mut id = record.id;
+        if call.faults.has(&Fault::DeletesAnotherWorker) {
+            let others: Vec<i64> = self
+                .live_workers(call.value(0))
+                .map(|record| record.id)
+                .filter(|other| *other != id)
+                .collect();
+            let victim = self.streams.victims.below(others.len().max(1) as u64) as usize;
+            id = others.get(victim).copied().unwrap_or(id);
+        }
         Ok(self.delete_for(call, id))
     }
 

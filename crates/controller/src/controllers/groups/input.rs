@@ -40,6 +40,10 @@ pub fn input(
         if leaving {
             continue;
         }
+        // What has been ill for too long is replaced.
+        if record.unhealthy {
+            continue;
+        }
         input.serving += 1;
         if record.phase.is_in_flight() {
             input.in_flight.push(InFlight {

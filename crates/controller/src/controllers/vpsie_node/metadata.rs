@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::{VPSieNode, labels};
 use model::label_value;
+use planner::lifecycle::Cordon;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -257,6 +258,16 @@ pub(in crate::controllers) fn is_marked(row: &NodeRow) -> bool {
         .iter()
         .any(|taint| taint.key == labels::REMOVING_TAINT);
     row.annotation(labels::CORDONED_BY).is_some() || (tainted && !row.node.shape.unschedulable)
+}
+
+/// Who cordoned the Node.
+pub(in crate::controllers) fn cordon_of(row: &NodeRow) -> Cordon {
+    match (row.node.shape.unschedulable, is_marked(row)) {
+        (false, false) => Cordon::None,
+        (false, true) => Cordon::Undone,
+        (true, true) => Cordon::Ours,
+        (true, false) => Cordon::Human,
+    }
 }
 
 /// The change that undoes our cordon; nothing when it is not ours.

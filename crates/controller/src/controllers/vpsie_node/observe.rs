@@ -15,8 +15,8 @@ use model::{
 };
 use planner::{
     lifecycle::{
-        CloudView, Cordon, CreateView, CreationState, MachineView, NodeState, NodeView,
-        Observation, PoolView, Record,
+        CloudView, CreateView, CreationState, MachineView, NodeState, NodeView, Observation,
+        PoolView, Record, Resident,
     },
     removal,
 };
@@ -25,7 +25,7 @@ use super::{metadata, record};
 use crate::{
     cluster_state::NodeRow,
     context::Context,
-    controllers::{groups::Group, scale_down, scale_up},
+    controllers::{brakes, groups::Group, scale_down, scale_up},
     effects::Error,
 };
 
@@ -43,6 +43,9 @@ pub(super) async fn observe(
     Ok(Observation {
         create: create_view(ctx, object, before, group, scope.as_ref()),
         keep: keep(ctx, object, before),
+        hold: brakes::hold(ctx, &record::group_key(object)),
+        replace_later: brakes::replace_later(ctx, object, before, group),
+        force_after: brakes::force_after(ctx, object),
         cloud,
         node,
     })
@@ -50,7 +53,10 @@ pub(super) async fn observe(
 
 /// What speaks against a voluntary removal besides the node's pods.
 fn keep(ctx: &Context, object: &VPSieNode, before: &Record) -> Option<String> {
-    before.removal.as_ref()?;
+    let removal = before.removal.as_ref()?;
+    if !removal.cause.is_voluntary() || removal.step.is_final() {
+        return None;
+    }
     scale_down::still_removable(ctx, object)
 }
 
@@ -268,7 +274,7 @@ async fn node_view(
     };
     let now = ctx.clock.now();
     Ok(NodeView::Present(state(
-        &row, object, group, &pods, fresh, now,
+        ctx, &row, object, group, &pods, fresh, now,
     )))
 }
 
@@ -326,6 +332,7 @@ fn matched(ctx: &Context, before: &Record, cloud: &CloudView) -> NodeMatch {
 }
 
 fn state(
+    ctx: &Context,
     row: &NodeRow,
     object: &VPSieNode,
     group: Option<&Group>,
@@ -352,19 +359,21 @@ fn state(
         ready: row.node.ready,
         metadata_applied,
         startup_taints_applied,
-        cordon: match (row.node.shape.unschedulable, metadata::is_marked(row)) {
-            (false, false) => Cordon::None,
-            (false, true) => Cordon::Undone,
-            (true, true) => Cordon::Ours,
-            (true, false) => Cordon::Human,
-        },
+        cordon: metadata::cordon_of(row),
         pods: ordinary()
-            .map(|pod| (pod.key.clone(), pod.uid.clone()))
+            .map(|pod| Resident {
+                key: pod.key.clone(),
+                uid: pod.uid.clone(),
+                priority: pod.class.priority,
+                terminating: pod.terminating.is_some(),
+                overdue: pod.terminating.is_some_and(|due| is_overdue(due, now)),
+            })
             .collect(),
-        overdue: ordinary()
-            .filter(|pod| pod.terminating.is_some_and(|due| is_overdue(due, now)))
-            .map(|pod| pod.key.clone())
-            .collect(),
+        ready_since: row.ready_since,
+        starting: group.map_or_else(Vec::new, |group| {
+            scale_down::facts::startup_taints(row, &group.object.spec)
+        }),
+        attached: attached(ctx, row, pods),
         fresh,
     }
 }
@@ -374,4 +383,25 @@ const OVERDUE: Duration = Duration::from_secs(30);
 
 fn is_overdue(due: Timestamp, now: Timestamp) -> bool {
     due.saturating_add(OVERDUE).is_ok_and(|due| due <= now)
+}
+
+/// What is attached to the node and used by no pod that stays with it, as `driver handle`.
+fn attached(ctx: &Context, row: &NodeRow, pods: &[Pod]) -> Vec<String> {
+    let surroundings = ctx.state.surroundings();
+    let storage = &surroundings.storage;
+    let Some(attached) = storage.attached.get(&row.node.name) else {
+        return Vec::new();
+    };
+    let staying: BTreeSet<_> = pods
+        .iter()
+        .filter(|pod| pod.role != PodRole::Ordinary)
+        .flat_map(|pod| (pod.class.claims.iter()).map(move |claim| (pod, claim)))
+        .filter_map(|(pod, claim)| storage.claim(&pod.class.namespace, &claim.name))
+        .filter_map(|claim| storage.volumes.get(claim.volume.as_ref()?)?.handle.as_ref())
+        .map(|handle| &handle.handle)
+        .collect();
+    (attached.iter())
+        .filter(|volume| !staying.contains(&volume.handle))
+        .map(|volume| format!("{} {}", volume.driver, volume.handle))
+        .collect()
 }

@@ -130,8 +130,14 @@ pub fn read(object: &VPSieNode) -> Record {
         terminating_at: time(status.terminating_at.as_ref()),
         deleted_at: time(status.deleted_at.as_ref()),
         failed_at,
+        unhealthy_since: time(status.unhealthy_since.as_ref()),
+        unhealthy: error_condition(&status)
+            .is_some_and(|condition| condition.reason.as_deref() == Some(NODE_UNHEALTHY)),
     }
 }
+
+/// The condition reason of a node that does not count as serving any more.
+const NODE_UNHEALTHY: &str = "NodeUnhealthy";
 
 /// The host name of its machine: where that was not recorded, its Node's name.
 fn hostname(object: &VPSieNode) -> Option<&str> {
@@ -227,29 +233,19 @@ fn creation(
 }
 
 fn removal(stored: &RemovalRecord) -> Option<Removal> {
-    let cause = [
-        RemovalCause::Empty,
-        RemovalCause::Deleted,
-        RemovalCause::Failed,
-    ]
-    .into_iter()
-    .find(|cause| cause.name() == stored.cause)?;
-    let step = [
-        RemovalStep::Cordoning,
-        RemovalStep::Settling,
-        RemovalStep::Draining,
-        RemovalStep::DeletingNode,
-        RemovalStep::DeletingMachine,
-        RemovalStep::Gone,
-    ]
-    .into_iter()
-    .find(|step| step.name() == stored.step)?;
+    let cause = RemovalCause::ALL
+        .into_iter()
+        .find(|cause| cause.name() == stored.cause)?;
+    let step = RemovalStep::ALL
+        .into_iter()
+        .find(|step| step.name() == stored.step)?;
     Some(Removal {
         cause,
         step,
         started_at: stored.started_at.parse().ok()?,
         step_at: stored.step_at.parse().ok()?,
         sent: stored.sent,
+        forced_at: time(stored.forced_at.as_ref()),
         message: stored.message.clone().unwrap_or_default(),
     })
 }
@@ -262,6 +258,7 @@ pub(crate) fn removal_status(removal: &Removal, epoch: u64) -> RemovalRecord {
         started_at: removal.started_at.to_string(),
         step_at: removal.step_at.to_string(),
         sent: removal.sent,
+        forced_at: removal.forced_at.map(|at| at.to_string()),
         epoch: i64::try_from(epoch).unwrap_or_default(),
         message: Some(removal.message.clone()).filter(|message| !message.is_empty()),
     }
@@ -294,6 +291,9 @@ pub(super) fn status(
     stamp(&mut status.terminating_at, record.terminating_at);
     stamp(&mut status.deleted_at, record.deleted_at);
     stamp(&mut status.failed_at, record.failed_at);
+    if before.unhealthy_since != record.unhealthy_since {
+        status.unhealthy_since = record.unhealthy_since.map(seconds);
+    }
     if before.creation != record.creation {
         status.creation = record.creation.as_ref().map(|creation| CreationRecord {
             attempt: i32::try_from(creation.attempt).unwrap_or(i32::MAX),
@@ -383,13 +383,26 @@ fn set_conditions(
         if ready { "Ready" } else { "NotReady" },
         "",
     );
-    let (wrong, reason, message) = trouble(record, transition);
+    let (wrong, reason, message) = trouble(record, transition, observed);
     set(types::ERROR, wrong, reason, &message);
     status.conditions = Some(all);
 }
 
+/// What is wrong with a node in service, and what its replacement waits for.
+fn unhealthy(what: &str, observed: &Observation) -> String {
+    let hold = observed.hold.as_ref().map(|hold| &hold.why);
+    match hold.or(observed.replace_later.as_ref()) {
+        Some(why) => format!("{what}; it is not removed yet: {why}"),
+        None => what.to_owned(),
+    }
+}
+
 /// What is wrong, if anything; the same names as in Events.
-fn trouble(record: &Record, transition: &Transition) -> (bool, &'static str, String) {
+fn trouble(
+    record: &Record,
+    transition: &Transition,
+    observed: &Observation,
+) -> (bool, &'static str, String) {
     if let Some(failure) = &record.failure {
         return (true, failure.reason.name(), failure.message.clone());
     }
@@ -402,6 +415,7 @@ fn trouble(record: &Record, transition: &Transition) -> (bool, &'static str, Str
             ),
         ),
         Situation::NodeConflict(detail) => (true, "NodeConflict", detail.clone()),
+        Situation::NodeUnhealthy(what) => (true, NODE_UNHEALTHY, unhealthy(what, observed)),
         Situation::NodeMissing => (true, "NodeMissing", "the Node object is gone".into()),
         Situation::MachineUnlisted => (
             true,

@@ -6,6 +6,7 @@ use api::{VPSieNode, labels};
 use cloud::{
     CloudError, CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, ErrorClass, PoolRequest,
 };
+use futures::StreamExt as _;
 use model::{GroupKey, OperationId};
 use planner::lifecycle::{
     self, Asked, Effect, FailureReason, Phase, Record, Situation, Transition,
@@ -18,6 +19,9 @@ use crate::{
     effects::{Effects, Error, NodeChange, Why},
     events::About,
 };
+
+/// So many pods are asked to leave at once.
+const EVICTIONS: usize = 10;
 
 /// One effect of one object.
 pub(super) struct Step<'a> {
@@ -301,9 +305,19 @@ impl Step<'_> {
             machine: &self.name(),
             reason: self.reason(),
         };
-        let mut failed = None;
+        // Side by side: each answer may take a while, and budgets say how many may leave at once.
+        let mut asked = Vec::new();
         for (pod, uid) in pods {
-            match self.effects.evict(pod, uid, why).await {
+            let answer = self.effects.evict(pod, uid, why);
+            asked.push(async move { (pod, answer.await) });
+        }
+        let answers: Vec<_> = futures::stream::iter(asked)
+            .buffered(EVICTIONS)
+            .collect()
+            .await;
+        let mut failed = None;
+        for (pod, answer) in answers {
+            match answer {
                 Ok(()) => {}
                 Err(Error::Budget { message, .. }) => {
                     self.ctx.events.normal(

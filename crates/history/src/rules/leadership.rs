@@ -1,0 +1,116 @@
+//! Who may act and on what knowledge: S10 fresh facts, S11 one writer.
+
+use std::collections::BTreeSet;
+
+use super::{Rule, broken};
+use crate::{
+    Violation,
+    event::Kind,
+    facts::Since,
+    picture::{Picture, Step, after, key_of},
+};
+
+/// S10: evictions, deletions of Nodes and the first request for the end of a machine rest on reads of
+/// the present state that are at most ten seconds older. How old the caches are is not in a history.
+#[derive(Default)]
+pub(super) struct FreshFacts {
+    /// Machines whose end was asked for.
+    asked: BTreeSet<String>,
+}
+
+/// In seconds.
+const FRESH: i64 = 10;
+
+fn is_fresh(picture: &Picture, step: &Step<'_>, what: &str) -> bool {
+    let sent = step
+        .commit()
+        .and_then(|commit| commit.asked.as_ref())
+        .map_or(picture.now, |asked| asked.sent);
+    let read = picture.last_read(&step.event.actor, what);
+    read.is_some_and(|read: Since| after(read.at, FRESH) >= sent)
+}
+
+impl Rule for FreshFacts {
+    fn observe(&mut self, picture: &Picture, step: &Step<'_>, found: &mut Vec<Violation>) {
+        let struck = step
+            .evicted(picture)
+            .and_then(|pod| Some((pod.node.clone()?, format!("pod {} is evicted", pod.key()))))
+            .or_else(|| {
+                let node = step.node_deleted(picture)?;
+                let name = node.meta.name.clone();
+                let what = format!("node {name} is deleted");
+                Some((name, what))
+            });
+        if let Some((node, what)) = struck {
+            for read in [format!("node {node}"), format!("pods {node}")] {
+                if !is_fresh(picture, step, &read) {
+                    let detail = format!("{what}, and {read} was not read anew for it");
+                    broken(found, "S10", picture, detail);
+                }
+            }
+        }
+        if let Some(machine) = step.machine_deletion()
+            && self.asked.insert(machine.to_owned())
+        {
+            let mut names: Vec<&str> = Vec::new();
+            let vm = picture.machines.get(machine);
+            names.extend(vm.map(|vm| vm.node.as_str()));
+            let record = picture.record_of_machine(machine);
+            names.extend(record.and_then(|record| record.node.as_deref()));
+            let registered = names.iter().any(|name| picture.registered.contains(*name));
+            let fresh = names
+                .iter()
+                .any(|name| is_fresh(picture, step, &format!("node {name}")));
+            if registered && !fresh {
+                let detail =
+                    format!("machine {machine} is deleted, and its Node was not read anew");
+                broken(found, "S10", picture, detail);
+            }
+        }
+    }
+}
+
+/// S11: whoever writes held the lease when the request was sent, and nobody else had it by then.
+pub(super) struct SingleWriter;
+
+impl Rule for SingleWriter {
+    fn observe(&mut self, picture: &Picture, step: &Step<'_>, found: &mut Vec<Violation>) {
+        let actor = &step.event.actor;
+        let (sent, what) = match &step.event.kind {
+            Kind::Commit(commit) if step.ours => {
+                let Some(asked) = &commit.asked else {
+                    return;
+                };
+                if matches!(commit.resource.as_str(), "leases" | "events") {
+                    return;
+                }
+                let what = format!("{} {} {}", asked.verb, commit.resource, key_of(commit));
+                (asked.sent, what)
+            }
+            Kind::Cloud(request) if step.ours => (picture.now, format!("{:?}", request.errand)),
+            _ => return,
+        };
+        // Without an election there is nothing to hold.
+        let Some(leader) = &picture.leader else {
+            return;
+        };
+        if leader.actor != *actor {
+            if leader.since.at < sent {
+                let detail = format!(
+                    "{actor} writes ({what}), and {} leads since {}",
+                    leader.actor, leader.since.at
+                );
+                broken(found, "S11", picture, detail);
+            }
+            return;
+        }
+        let until = leader
+            .renewed
+            .saturating_add(leader.lasts)
+            .unwrap_or(picture.now);
+        if sent > until {
+            let detail = format!("{actor} writes ({what}), and its lease ended at {until}");
+            broken(found, "S11", picture, detail);
+        }
+    }
+}
