@@ -12,17 +12,20 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use kube::{Api, Client, api::ListParams};
 use model::{GroupKey, NodeName, Pod, PodKey, Pool, SizeId, Usage};
-use planner::scale_up::Unplaced;
+use planner::{removal::gate::Gate, scale_up::Unplaced};
 use runtime::{Clock, Randomness, watch};
 
 use crate::{
     cloud_state::CloudState,
     cluster_state::{
-        ClusterState, NodeRow,
+        ClusterState, NodeRow, Versions,
         usage::{self, UsageError},
         views,
     },
-    controllers::groups::{self, Defaults, Group},
+    controllers::{
+        collector::Unowned,
+        groups::{self, Defaults, Group},
+    },
     effects::Error,
     events::Events,
     metrics::Metrics,
@@ -99,6 +102,8 @@ pub struct Context {
     pub defaults: runtime::watch::Receiver<Defaults>,
     /// What each group refused of the pods that the latest plan left.
     pub unplaced: watch::Sender<BTreeMap<GroupKey, Unplaced>>,
+    /// The workers of each observed scope that no VPSieNode owns; `None`: there are none.
+    pub unowned: watch::Sender<BTreeMap<Scope, Option<Unowned>>>,
     /// Held while a machine is given to an object.
     pub binding: tokio::sync::Mutex<()>,
     /// Held while a pool is made.
@@ -107,6 +112,8 @@ pub struct Context {
     pub since: Timestamp,
     /// When its present term of leadership began.
     led_since: Mutex<Option<Timestamp>>,
+    /// The health gate of this state of the index: every step of a removal asks for it.
+    gate: Mutex<Option<(Versions, Arc<Gate>)>>,
     /// Pools made, and when: an observation that began later knows better.
     made: Mutex<BTreeMap<(Scope, SizeId), (Timestamp, Pool)>>,
 }
@@ -147,10 +154,26 @@ impl Context {
             events,
             defaults,
             unplaced: watch::Sender::new(BTreeMap::new()),
+            unowned: watch::Sender::new(BTreeMap::new()),
             binding: tokio::sync::Mutex::default(),
             pools: tokio::sync::Mutex::default(),
             made: Mutex::default(),
             led_since: Mutex::default(),
+            gate: Mutex::default(),
+        }
+    }
+
+    /// The health gate, counted anew only when the index has changed.
+    pub fn gate(&self, count: impl FnOnce() -> Gate) -> Arc<Gate> {
+        let versions = *self.state.changes().borrow();
+        let mut known = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, gate)) if *of == versions => Arc::clone(gate),
+            _ => {
+                let gate = Arc::new(count());
+                *known = Some((versions, Arc::clone(&gate)));
+                gate
+            }
         }
     }
 

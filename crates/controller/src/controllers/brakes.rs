@@ -1,7 +1,11 @@
 //! What holds removals: pauses, the health gate, a term that has only begun, a machine that went
 //! instead of another. Every step of a machine asks here, whoever began it.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
 
 use api::{VPSieNode, labels};
 use model::GroupKey;
@@ -54,7 +58,7 @@ pub fn warming_up(ctx: &Context) -> Option<jiff::Timestamp> {
 /// An annotation pauses: any value but `false`, since a word that means nothing was meant to say
 /// something.
 #[must_use]
-pub fn is_paused(annotations: Option<&std::collections::BTreeMap<String, String>>) -> bool {
+pub fn is_paused(annotations: Option<&BTreeMap<String, String>>) -> bool {
     annotations
         .and_then(|all| all.get(labels::PAUSED))
         .is_some_and(|value| !value.trim().eq_ignore_ascii_case("false"))
@@ -74,9 +78,13 @@ pub fn stopped(ctx: &Context, group: &GroupKey) -> Option<String> {
 /// The health gate over all nodes that are, or were, in service: those on their way, and those whose
 /// machine goes anyway, are not ill.
 #[must_use]
-pub fn gate(ctx: &Context) -> Gate {
+pub fn gate(ctx: &Context) -> Arc<Gate> {
+    ctx.gate(|| count(ctx))
+}
+
+fn count(ctx: &Context) -> Gate {
     let machines = ctx.state.vpsie_nodes();
-    let records: std::collections::BTreeMap<_, _> = machines
+    let records: BTreeMap<_, _> = machines
         .iter()
         .map(|object| (object, read_record(object)))
         .filter_map(|(object, record)| Some((record.node.clone()?, (object, record))))
@@ -150,7 +158,7 @@ pub fn replace_later(
 /// deletes it, or its group, ordered.
 #[must_use]
 pub fn force_after(ctx: &Context, object: &VPSieNode) -> Option<Duration> {
-    let said = |annotations: Option<&std::collections::BTreeMap<String, String>>| {
+    let said = |annotations: Option<&BTreeMap<String, String>>| {
         let text = annotations?.get(labels::FORCE_AFTER)?.trim().to_owned();
         match text.parse::<jiff::SignedDuration>() {
             Ok(after) => Duration::try_from(after).ok(),

@@ -15,6 +15,7 @@ use model::NodeName;
 
 use super::vpsie_node::{self, Requeue};
 use crate::{
+    cluster_state::Versions,
     context::Context, controllers::node_group, effects::Effects, events::About, pulse::Pulse,
 };
 
@@ -79,9 +80,14 @@ pub async fn run(ctx: &Context, effects: &Effects, pulse: &Pulse, stop: &Cancell
                 Ok(()) = state_changes.changed() => {
                     ctx.clock.sleep(DEBOUNCE).await;
                     let versions = *state_changes.borrow_and_update();
-                    // Pods alone change nothing here: a removal reads them anew for each step.
-                    let mut ignoring_pods = versions;
-                    (ignoring_pods.pods, ignoring_pods.unschedulable) = (seen.pods, seen.unschedulable);
+                    // Pods and their budgets alone change nothing here: a removal looks at them anew in
+                    // each step.
+                    let ignoring_pods = Versions {
+                        pods: seen.pods,
+                        unschedulable: seen.unschedulable,
+                        disruption: seen.disruption,
+                        ..versions
+                    };
                     if ignoring_pods != seen {
                         look_at_strangers(ctx, &mut strangers);
                         mark_all(ctx, &mut due, &busy, &mut dirty);

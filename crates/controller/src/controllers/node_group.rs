@@ -10,13 +10,13 @@ use std::{
 };
 
 use api::{NodeGroup, NodeGroupStatus, VPSieNode, conditions::seconds, labels};
-use model::{DatacenterId, GroupKey, InstanceId, InstancePhase, Role};
+use model::{DatacenterId, GroupKey};
 use planner::lifecycle::Record;
 use serde_json::json;
 
 use super::{
     groups::{self, Group, Problem},
-    vpsie_node::{owned_instances, read_record},
+    vpsie_node::read_record,
 };
 use crate::{
     context::Context,
@@ -40,7 +40,7 @@ pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
     let mut unplaced = ctx.unplaced.subscribe();
     let mut told: BTreeMap<GroupKey, String> = BTreeMap::new();
     let mut counted: Option<BTreeSet<GroupKey>> = None;
-    let mut unowned = BTreeSet::new();
+    let mut unowned = ctx.unowned.subscribe();
     loop {
         changes.borrow_and_update();
         let groups = ctx.groups();
@@ -54,7 +54,6 @@ pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
         }
         told.retain(|key, _| groups.iter().any(|group| group.key == *key));
         let mut wait = RESYNC;
-        report_unowned(ctx, &groups, &mut unowned);
         for group in &groups {
             beat.beat();
             let begun = ctx.clock.monotonic();
@@ -84,6 +83,7 @@ pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
                 Ok(()) = cloud_changes.changed() => { cloud_changes.borrow_and_update(); }
                 Ok(()) = defaults.changed() => { defaults.borrow_and_update(); }
                 Ok(()) = unplaced.changed() => { unplaced.borrow_and_update(); }
+                Ok(()) = unowned.changed() => { unowned.borrow_and_update(); }
                 () = ctx.clock.sleep(wait) => {}
             }
         })
@@ -201,48 +201,6 @@ fn report(ctx: &Context, group: &Group, told: &mut BTreeMap<GroupKey, String>) {
         }
         told.insert(group.key.clone(), text);
     }
-}
-
-/// Reports workers that belong to nobody, once each: made by hand, or by a request that came to
-/// nothing in the end. They cost money and are never touched.
-fn report_unowned(ctx: &Context, groups: &[Group], told: &mut BTreeSet<InstanceId>) {
-    let objects = ctx.state.vpsie_nodes();
-    let owned = owned_instances(&objects);
-    let (now, settle) = (ctx.clock.now(), ctx.options.lifecycle.settle);
-    let awaiting = objects
-        .iter()
-        .any(|object| read_record(object).awaits_a_machine(now, settle));
-    let mut seen = BTreeSet::new();
-    for group in groups {
-        let Some(latest) = group
-            .scope
-            .as_ref()
-            .and_then(|scope| ctx.cloud.latest(scope))
-        else {
-            continue;
-        };
-        for instance in &latest.instances {
-            let foreign = instance.role != Role::ControlPlane
-                && instance.phase != InstancePhase::Deleting
-                && !owned.contains(&instance.id);
-            // While a request is open it may still turn out to be ours.
-            if !foreign || !seen.insert(instance.id.clone()) || awaiting {
-                continue;
-            }
-            if told.insert(instance.id.clone()) {
-                ctx.events.normal(
-                    About::object(group.object.as_ref()),
-                    "UnownedMachine",
-                    format!(
-                        "worker {} ({}) belongs to no VPSieNode; it is left alone",
-                        instance.hostname, instance.id
-                    ),
-                );
-            }
-        }
-    }
-    ctx.metrics.unowned(seen.len());
-    told.retain(|id| seen.contains(id));
 }
 
 async fn write_status(

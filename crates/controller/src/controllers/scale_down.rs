@@ -13,6 +13,7 @@ use api::{VPSieNode, conditions::seconds};
 use jiff::Timestamp;
 use model::{Cluster, Disruption, GroupKey, NodeName};
 use planner::{
+    audit,
     lifecycle::{Removal, RemovalCause},
     removal::{
         plan::{self, Brakes, Chosen, Input, Many},
@@ -99,6 +100,12 @@ async fn once(
     let picture = Picture::of(ctx);
     let input = picture.input(ctx, memory.many.as_ref().map(|many| many.since));
     let (plan, report) = plan::plan(&input);
+    if let Err(violations) = audit::removals(&input, &plan) {
+        let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        tracing::error!(?violations, ?plan, "the plan breaks a rule and is refused");
+        ctx.metrics.plan_refused("removals");
+        return Ok(Duration::from_secs(30));
+    }
     telling::many(ctx, memory.many.as_ref(), plan.many.as_ref());
     memory.many.clone_from(&plan.many);
     memory.told.tell(ctx, &input, &report);

@@ -73,7 +73,7 @@ pub async fn run(ctx: &Context, effects: &Effects, beat: &Beat) {
                         let now = *changes.borrow_and_update();
                         // Pods that only run or go change no plan by themselves.
                         let mut ignoring = now;
-                        ignoring.pods = seen.pods;
+                        (ignoring.pods, ignoring.disruption) = (seen.pods, seen.disruption);
                         if ignoring == seen {
                             continue;
                         }
@@ -239,7 +239,6 @@ async fn carry_out(
 /// The VPSieNode of one machine. Its name depends on the group and on the nodes it has: a leader
 /// that decides on an older set derives a name that is taken already.
 fn node_object(ctx: &Context, group: &Group, create: &Create, pods: &[PodKey]) -> VPSieNode {
-    let spec = &group.object.spec;
     let meta = &group.object.metadata;
     let mut existing: Vec<String> = ctx
         .state
@@ -266,18 +265,29 @@ fn node_object(ctx: &Context, group: &Group, create: &Create, pods: &[PodKey]) -
         Cause::MinNodes => labels::creation_reason::INITIAL,
         Cause::PendingPods => labels::creation_reason::METRICS,
     };
-    let cluster = match &group.scope {
-        Some(Scope::Cluster(cluster)) => Some(cluster.to_string()),
-        _ => spec.resource_identifier.clone(),
-    };
     let mut annotations = BTreeMap::from([(labels::CREATION_REASON.into(), reason.into())]);
     if !pods.is_empty() {
         annotations.insert(labels::BOUGHT_FOR.into(), listed(pods));
     }
+    machine_object(group, &name, create.offering.as_str(), annotations)
+}
+
+/// A VPSieNode of `group` as it is before anything is known of its machine.
+pub(super) fn machine_object(
+    group: &Group,
+    name: &str,
+    offering: &str,
+    annotations: BTreeMap<String, String>,
+) -> VPSieNode {
+    let spec = &group.object.spec;
+    let cluster = match &group.scope {
+        Some(Scope::Cluster(cluster)) => Some(cluster.to_string()),
+        _ => spec.resource_identifier.clone(),
+    };
     let mut object = VPSieNode::new(
-        &name,
+        name,
         VPSieNodeSpec {
-            instance_type: create.offering.to_string(),
+            instance_type: offering.to_owned(),
             node_group_name: group.key.name.to_string(),
             datacenter_id: spec.datacenter_id.clone(),
             resource_identifier: cluster,
@@ -289,7 +299,7 @@ fn node_object(ctx: &Context, group: &Group, create: &Create, pods: &[PodKey]) -
         },
     );
     object.metadata = ObjectMeta {
-        name: Some(name),
+        name: Some(name.to_owned()),
         namespace: Some(group.key.namespace.to_string()),
         labels: Some(BTreeMap::from([
             (labels::MANAGED.into(), "true".into()),
@@ -301,7 +311,7 @@ fn node_object(ctx: &Context, group: &Group, create: &Create, pods: &[PodKey]) -
             api_version: "autoscaler.vpsie.com/v1alpha1".into(),
             kind: "NodeGroup".into(),
             name: group.key.name.to_string(),
-            uid: meta.uid.clone().unwrap_or_default(),
+            uid: group.object.metadata.uid.clone().unwrap_or_default(),
             controller: Some(true),
             block_owner_deletion: Some(true),
         }]),

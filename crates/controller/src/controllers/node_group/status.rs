@@ -13,6 +13,7 @@ use planner::lifecycle::{FailureReason, Phase, Record};
 use crate::{
     context::Context,
     controllers::{
+        brakes,
         groups::{Group, Problem},
         scale_up,
     },
@@ -27,6 +28,11 @@ enum Reason {
     /// By the name of why it could not take pods.
     Refusal(&'static str),
     NoPodUnplaced,
+    /// By the name of what the worst of the workers without an owner is.
+    Unowned(&'static str),
+    NoneUnowned,
+    AnotherMachineVanished,
+    NotStopped,
     VPSieAPIError,
     ClusterCapacityLimitReached,
     NodeProvisioningFailed,
@@ -42,7 +48,10 @@ enum Reason {
 impl Reason {
     const fn name(self) -> &'static str {
         match self {
-            Self::Problem(name) | Self::Refusal(name) => name,
+            Self::Problem(name) | Self::Refusal(name) | Self::Unowned(name) => name,
+            Self::NoneUnowned => "NoneUnowned",
+            Self::AnotherMachineVanished => "AnotherMachineVanished",
+            Self::NotStopped => "NotStopped",
             Self::NoPodUnplaced => "NoPodUnplaced",
             Self::VPSieAPIError => "VPSieAPIError",
             Self::ClusterCapacityLimitReached => "ClusterCapacityLimitReached",
@@ -263,5 +272,46 @@ fn set_conditions(
             now,
         );
     }
+    for (type_, found, over) in [
+        (types::UNOWNED_MACHINES, unowned(ctx, group), Reason::NoneUnowned),
+        (types::REMOVALS_STOPPED, stopped(ctx, group), Reason::NotStopped),
+    ] {
+        match found {
+            Known::Holds(reason, message) => {
+                conditions::set_condition(&mut all, type_, true.into(), reason.name(), &message, now);
+            }
+            // What was never the case is not mentioned.
+            Known::Over if all.iter().any(|one| one.type_ == type_) => {
+                conditions::set_condition(&mut all, type_, false.into(), over.name(), "", now);
+            }
+            Known::Over | Known::Unknown => {}
+        }
+    }
     status.conditions = Some(all);
+}
+
+/// What is known of something that is told only once it was the case.
+enum Known {
+    Unknown,
+    Holds(Reason, String),
+    Over,
+}
+
+/// The workers of the group's VPSie cluster that no VPSieNode owns.
+fn unowned(ctx: &Context, group: &Group) -> Known {
+    let all = ctx.unowned.borrow();
+    let found = group.scope.as_ref().and_then(|scope| all.get(scope));
+    match found {
+        None => Known::Unknown,
+        Some(None) => Known::Over,
+        Some(Some(found)) => Known::Holds(Reason::Unowned(found.reason), found.message.clone()),
+    }
+}
+
+/// Why nothing is removed in the group's VPSie cluster until a person says so.
+fn stopped(ctx: &Context, group: &Group) -> Known {
+    match brakes::stopped(ctx, &group.key) {
+        None => Known::Over,
+        Some(why) => Known::Holds(Reason::AnotherMachineVanished, why),
+    }
 }

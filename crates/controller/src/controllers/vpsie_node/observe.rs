@@ -43,7 +43,9 @@ pub(super) async fn observe(
     Ok(Observation {
         create: create_view(ctx, object, before, group, scope.as_ref()),
         keep: keep(ctx, object, before),
-        hold: brakes::hold(ctx, &record::group_key(object)),
+        hold: may_destroy(before)
+            .then(|| brakes::hold(ctx, &record::group_key(object)))
+            .flatten(),
         replace_later: brakes::replace_later(ctx, object, before, group),
         force_after: brakes::force_after(ctx, object),
         cloud,
@@ -58,6 +60,11 @@ fn keep(ctx: &Context, object: &VPSieNode, before: &Record) -> Option<String> {
         return None;
     }
     scale_down::still_removable(ctx, object)
+}
+
+/// Something of it could be destroyed in one of the next steps: what holds that has to be known.
+fn may_destroy(before: &Record) -> bool {
+    before.removal.is_some() || !before.is_wanted() || before.unhealthy_since.is_some()
 }
 
 fn create_view(
