@@ -8,19 +8,22 @@ mod catalogue;
 mod groups;
 pub(crate) mod live;
 pub(crate) mod reason;
+mod removals;
 pub(crate) mod sources;
 
 use std::sync::Arc;
 
 use api::{VPSieNode, labels};
 use controller::controllers::expected::Expected;
-use intake::dump::Dump;
+use intake::{NodeFacts, dump::Dump};
 use jiff::Timestamp;
 use model::{Cluster, Node, Pod, PodState};
 use planner::scale_up::{Input, Limits};
 
 pub use catalogue::{Catalogue, OfferingsError};
 pub use groups::{ReadGroup, groups};
+pub use removals::Removals;
+pub(crate) use removals::measured_at;
 
 /// What the planner is given: the managed groups of every namespace, machines in flight, the pods
 /// of DaemonSets, nodes as they will be once what ends by itself has ended.
@@ -44,7 +47,9 @@ pub fn input(dump: Dump, catalogue: Option<&Catalogue>) -> Input {
         waiting,
         surroundings: Arc::new(dump.surroundings),
     };
-    let Expected { cluster, leaving } = Expected::new(cluster, &machines, is_marked);
+    let facts = dump.node_facts;
+    let is_ours = |node: &Node| is_marked(node, facts.get(&node.name));
+    let Expected { cluster, leaving } = Expected::new(cluster, &machines, is_ours);
     Input {
         now,
         cluster,
@@ -75,10 +80,13 @@ fn judged(pod: Arc<Pod>) -> Arc<Pod> {
     })
 }
 
-/// The product cordoned it: a dump has no annotations of nodes, but the taint beside them.
-fn is_marked(node: &Node) -> bool {
+/// The product cordoned it. Without the annotation, its taint says so only while the node is
+/// schedulable.
+fn is_marked(node: &Node, facts: Option<&NodeFacts>) -> bool {
+    let annotated = facts.is_some_and(|facts| facts.annotations.contains_key(labels::CORDONED_BY));
     let mut taints = node.shape.taints.iter();
-    taints.any(|taint| &*taint.key == labels::REMOVING_TAINT)
+    let tainted = taints.any(|taint| &*taint.key == labels::REMOVING_TAINT);
+    annotated || tainted && !node.shape.unschedulable
 }
 
 #[cfg(test)]

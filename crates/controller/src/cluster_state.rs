@@ -5,6 +5,7 @@
 //! snapshots. Own writes enter the index at once ([`ClusterState::note_vpsie_node`] and its like),
 //! so that no decision is made twice because a watch lags.
 
+mod disruption;
 mod heard;
 mod index;
 mod node_row;
@@ -15,6 +16,7 @@ mod surroundings;
 mod tests;
 mod texts;
 mod unknown;
+pub mod usage;
 pub mod views;
 
 use std::{
@@ -25,7 +27,7 @@ use std::{
 
 use api::{NodeGroup, VPSieNode};
 use k8s_openapi::api::core::v1::Node as KubeNode;
-use model::{Cluster, GroupKey, NodeName, Pod, SchedulingClass, Surroundings};
+use model::{Cluster, Disruption, GroupKey, NodeName, Pod, SchedulingClass, Surroundings, Usage};
 use runtime::watch;
 use runtime::{Clock, Randomness, Tasks};
 
@@ -128,8 +130,9 @@ impl ClusterState {
         self.lock().stats()
     }
 
-    /// Kinds of the surroundings that may not be read, or that the server does not have. What they
-    /// decide is not known: [`ClusterState::cluster`] marks the pods it matters to.
+    /// Kinds that may not be read, or that the server does not have, though without them some is
+    /// done ([`Kind::without`]). What those of the surroundings decide is not known:
+    /// [`ClusterState::cluster`] marks the pods it matters to.
     #[must_use]
     pub fn unknown_kinds(&self) -> Vec<Kind> {
         self.lock().unknown()
@@ -139,6 +142,25 @@ impl ClusterState {
     #[must_use]
     pub fn surroundings(&self) -> Arc<Surroundings> {
         self.lock().surroundings()
+    }
+
+    /// Budgets, controllers and usage; the same value as long as nothing of it changes. A kind that
+    /// may not be read is missing.
+    #[must_use]
+    pub fn disruption(&self) -> Arc<Disruption> {
+        self.lock().disruption.read()
+    }
+
+    /// What pauses the whole cluster.
+    #[must_use]
+    pub fn cluster_paused(&self) -> Option<String> {
+        self.lock().disruption.paused()
+    }
+
+    /// Enters what nodes have in use, all of them ([`usage::read_usage`]). It wakes nobody: who
+    /// asks is who looks at it.
+    pub fn note_usage(&self, usage: BTreeMap<NodeName, Usage>) {
+        self.lock().disruption.note_usage(usage);
     }
 
     /// The nodes, what is on them, the pods that wait, and what their rules refer to. Pods that

@@ -16,8 +16,9 @@ mod yaml;
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use api::{NodeGroup, VPSieNode};
-use model::{Node, Pod, PodKey, SchedulingClass, Surroundings};
+use model::{Disruption, Node, NodeName, Pod, PodKey, SchedulingClass, Surroundings};
 
+use crate::NodeFacts;
 use assemble::Assembly;
 pub use problem::{Fault, Problem};
 
@@ -26,12 +27,19 @@ pub use problem::{Fault, Problem};
 pub struct Dump {
     /// The nodes, by name.
     pub nodes: Vec<Node>,
+    /// What there is to know of them besides.
+    pub node_facts: BTreeMap<NodeName, NodeFacts>,
     /// The pods that are bound to one of them and have not finished, by name.
     pub bound: Vec<Arc<Pod>>,
     /// The pods that are bound nowhere, by name.
     pub waiting: Vec<Arc<Pod>>,
     /// Namespaces and volumes.
     pub surroundings: Surroundings,
+    /// Budgets (none where there are none), controllers and usage. Of a kind of controllers all are
+    /// known where the dump has any; else it may have been made without that kind.
+    pub disruption: Disruption,
+    /// What pauses the whole cluster.
+    pub paused: Option<String>,
     /// The pods of each DaemonSet, as classes.
     pub daemon_sets: BTreeMap<PodKey, Arc<SchedulingClass>>,
     /// The NodeGroups, by namespace and name, managed or not.

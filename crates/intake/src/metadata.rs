@@ -28,6 +28,7 @@ pub(crate) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
         namespace: Option<String>,
         uid: Option<String>,
         resource_version: Option<String>,
+        generation: Option<i64>,
         creation_timestamp: Option<Time>,
         deletion_timestamp: Option<Time>,
         labels: Option<BTreeMap<String, String>>,
@@ -40,11 +41,32 @@ pub(crate) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
         namespace: narrow.namespace,
         uid: narrow.uid,
         resource_version: narrow.resource_version,
+        generation: narrow.generation,
         creation_timestamp: narrow.creation_timestamp,
         deletion_timestamp: narrow.deletion_timestamp,
         labels: narrow.labels,
         annotations: narrow.annotations,
         owner_references: narrow.owner_references,
+        ..ObjectMeta::default()
+    })
+}
+
+/// Who an object is, and nothing else of its metadata: for kinds of which there are many.
+pub(crate) fn identity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Narrow {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+    }
+    let narrow = read_object::<D, Narrow>(deserializer)?.unwrap_or_default();
+    Ok(ObjectMeta {
+        name: narrow.name,
+        namespace: narrow.namespace,
+        uid: narrow.uid,
+        resource_version: narrow.resource_version,
         ..ObjectMeta::default()
     })
 }

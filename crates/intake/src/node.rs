@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Node as KubeNode, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::Resource;
-use model::{Node, NodeName, NodeShape, Resources, Taint, TaintEffect, Uid};
+use model::{Labels, Node, NodeName, NodeShape, Resources, Taint, TaintEffect, Uid};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -86,7 +86,56 @@ struct AddressView {
     address: String,
 }
 
+/// What there is to know of a Node besides what decides which pods it takes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NodeFacts {
+    /// Its version, for compare-and-swap writes.
+    pub resource_version: String,
+    /// Annotations.
+    pub annotations: Labels,
+    /// Every taint as the API has it, so that a write keeps those of others whole.
+    pub taints: Vec<TaintView>,
+    /// Internal and external addresses.
+    pub addresses: Vec<Arc<str>>,
+    /// `spec.providerID`.
+    pub provider_id: Option<Arc<str>>,
+    /// Carries a control-plane label or taint.
+    pub control_plane: bool,
+    /// Since when Ready is what it is.
+    pub ready_since: Option<Timestamp>,
+    /// Its deletion was asked for.
+    pub deleting: bool,
+}
+
 impl NodeView {
+    /// What there is to know besides.
+    #[must_use]
+    pub fn facts(&self) -> NodeFacts {
+        let meta = &self.metadata;
+        let taints = &self.spec.taints;
+        let control_plane = api::labels::CONTROL_PLANE_ROLES.iter().any(|role| {
+            let labels = meta.labels.as_ref();
+            labels.is_some_and(|labels| labels.contains_key(*role))
+                || taints.iter().any(|taint| taint.key == *role)
+        });
+        let addresses = self.status.addresses.iter();
+        NodeFacts {
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            annotations: labels(meta.annotations.as_ref()),
+            taints: taints.clone(),
+            addresses: addresses
+                .filter(|address| address.type_.ends_with("IP"))
+                .map(|address| Arc::from(address.address.as_str()))
+                .collect(),
+            provider_id: self.spec.provider_id.as_deref().map(Arc::from),
+            control_plane,
+            ready_since: self
+                .ready()
+                .and_then(|condition| condition.last_transition_time),
+            deleting: meta.deletion_timestamp.is_some(),
+        }
+    }
+
     /// What decisions need of it.
     #[must_use]
     pub fn node(&self) -> Node {
@@ -97,7 +146,12 @@ impl NodeView {
             uid: meta.uid.as_deref().map(Uid::new),
             shape: Arc::new(NodeShape {
                 labels: labels(meta.labels.as_ref()),
-                taints: self.taints().iter().filter_map(TaintView::model).collect(),
+                taints: self
+                    .spec
+                    .taints
+                    .iter()
+                    .filter_map(TaintView::model)
+                    .collect(),
                 unschedulable: self.spec.unschedulable,
                 allocatable,
                 features: self
@@ -113,34 +167,6 @@ impl NodeView {
             created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
             defect: defect.map(Arc::from),
         }
-    }
-
-    /// Every taint as the API has it.
-    #[must_use]
-    pub fn taints(&self) -> &[TaintView] {
-        &self.spec.taints
-    }
-
-    /// `spec.providerID`.
-    #[must_use]
-    pub fn provider_id(&self) -> Option<&str> {
-        self.spec.provider_id.as_deref()
-    }
-
-    /// Internal and external addresses, in the order of the status.
-    pub fn ip_addresses(&self) -> impl Iterator<Item = &str> {
-        self.status
-            .addresses
-            .iter()
-            .filter(|address| address.type_.ends_with("IP"))
-            .map(|address| address.address.as_str())
-    }
-
-    /// Since when Ready is what it is.
-    #[must_use]
-    pub fn ready_since(&self) -> Option<Timestamp> {
-        self.ready()
-            .and_then(|condition| condition.last_transition_time)
     }
 
     fn ready(&self) -> Option<&ConditionView> {
@@ -200,6 +226,31 @@ mod tests {
         assert_eq!(read.shape.allocatable.cpu_milli, 1500);
         let features: Vec<&str> = read.shape.features.iter().map(AsRef::as_ref).collect();
         assert_eq!(features, ["A", "B"]);
+    }
+
+    #[test]
+    fn a_node_of_the_control_plane_is_told_by_label_or_taint_of_either_spelling() {
+        let facts = |metadata: Value, taints: Value| {
+            let view: NodeView = serde_json::from_value(
+                json!({"metadata": metadata, "spec": {"taints": taints}, "status": {"conditions": [
+                    {"type": "Ready", "status": "True",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
+            )
+            .unwrap();
+            view.facts()
+        };
+        let told = json!({"name": "n", "annotations": {"a": "b"},
+            "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        let plain = facts(told, json!([]));
+        assert!(!plain.control_plane && plain.deleting);
+        assert_eq!(&*plain.annotations["a"], "b");
+        assert_eq!(plain.ready_since, "2026-01-01T00:00:00Z".parse().ok());
+        for role in ["control-plane", "master"] {
+            let key = format!("node-role.kubernetes.io/{role}");
+            assert!(facts(json!({"labels": {&key: ""}}), json!(null)).control_plane);
+            let taint = json!([{"key": key, "effect": "NoSchedule"}]);
+            assert!(facts(json!({}), taint).control_plane);
+        }
     }
 
     #[test]

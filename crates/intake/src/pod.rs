@@ -5,6 +5,7 @@ mod ports;
 mod requests;
 mod spec;
 mod spread;
+mod upkeep;
 mod volumes;
 
 #[cfg(test)]
@@ -16,7 +17,8 @@ use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod as KubePod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::Resource;
 use model::{
-    NodeName, NodeSelectorTerm, Operator, Pod, PodKey, PodRole, PodState, SchedulingClass, Uid,
+    NodeName, NodeSelectorTerm, Operator, Pod, PodHealth, PodKey, PodRole, PodState,
+    SchedulingClass, Uid, Upkeep,
 };
 use serde::Deserialize;
 
@@ -43,6 +45,7 @@ pub struct PodView {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodStatusView {
     phase: Option<String>,
+    start_time: Option<Timestamp>,
     nominated_node_name: Option<String>,
     conditions: Option<Vec<ConditionView>>,
     container_statuses: Option<Vec<ContainerStatusView>>,
@@ -100,9 +103,9 @@ impl PodView {
         class
     }
 
-    /// The pod, which shares `class` with its equals.
+    /// The pod, which shares `class` and `upkeep` with its equals.
     #[must_use]
-    pub fn pod(&self, key: PodKey, class: Arc<SchedulingClass>) -> Pod {
+    pub fn pod(&self, key: PodKey, class: Arc<SchedulingClass>, upkeep: Arc<Upkeep>) -> Pod {
         let meta = &self.metadata;
         Pod {
             key,
@@ -113,9 +116,23 @@ impl PodView {
             terminating: meta.deletion_timestamp.as_ref().map(|time| time.0),
             nominated: filled(self.status.nominated_node_name.as_ref()).map(NodeName::new),
             created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
-            started_at: None,
-            health: model::PodHealth::Ready,
-            upkeep: Arc::default(),
+            started_at: self.status.start_time,
+            health: self.health(),
+            upkeep,
+        }
+    }
+
+    /// As the API server's evictions see it. A bound pod of which nothing is told, as no server
+    /// stores it, counts as Ready: budgets count for it.
+    fn health(&self) -> PodHealth {
+        let conditions = self.status.conditions.iter().flatten();
+        let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+        match (self.status.phase.as_deref(), ready.next()) {
+            (Some("Pending"), _) => PodHealth::Starting,
+            (_, Some(condition)) if condition.status == "True" => PodHealth::Ready,
+            (Some(_), _) | (None, Some(_)) => PodHealth::Unready,
+            (None, None) if self.node().is_none() => PodHealth::Starting,
+            (None, None) => PodHealth::Ready,
         }
     }
 

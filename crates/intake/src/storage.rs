@@ -85,7 +85,7 @@ struct PhaseView {
 }
 
 /// A selector that selects nothing.
-fn unmet() -> LabelSelector {
+pub(crate) fn unmet() -> LabelSelector {
     LabelSelector {
         requirements: vec![never()],
     }

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use api::{NodeGroup, VPSieNode};
+use cloud::Scope;
 use controller::controllers::groups::{self as live, Defaults, Problem};
 use intake::dump::Dump;
-use model::{Node, NodeName};
+use model::{Node, NodeName, Offering};
 use planner::scale_up;
 
 use super::Catalogue;
@@ -19,6 +20,23 @@ pub struct ReadGroup {
     pub input: scale_up::Group,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
+    /// Where its machines live, as far as the object says.
+    pub scope: Option<Scope>,
+    /// What it may buy, in the user's order.
+    pub offerings: Vec<Offering>,
+}
+
+impl ReadGroup {
+    /// As the loops see it.
+    pub(super) fn resolved(&self) -> live::Group {
+        live::Group {
+            key: self.input.key.clone(),
+            object: Arc::clone(&self.object),
+            scope: self.scope.clone(),
+            offerings: self.offerings.clone(),
+            problems: self.problems.clone(),
+        }
+    }
 }
 
 /// The groups of a dump, by namespace and name.
@@ -67,5 +85,7 @@ fn group(
         object: group.object,
         input,
         problems: group.problems,
+        scope: group.scope,
+        offerings: group.offerings,
     }
 }

@@ -1,5 +1,6 @@
 //! A cluster, listed with the API as a dump would have it. Reads only; a kind that may not be read,
-//! or that the server does not have, counts as empty, with a note.
+//! or that the server does not have, counts as empty, with a note. Budgets that may not be read are
+//! not taken for none.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use runtime::Clock;
 use serde::Deserialize;
 
 /// Pods before nodes: a node that comes in between is there for its pods.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 20] = [
     "/api/v1/pods",
     "/api/v1/nodes",
     "/api/v1/namespaces",
@@ -22,7 +23,18 @@ const KINDS: [&str; 13] = [
     "/apis/apps/v1/daemonsets",
     "/apis/autoscaler.vpsie.com/v1alpha1/nodegroups",
     "/apis/autoscaler.vpsie.com/v1alpha1/vpsienodes",
+    "/apis/autoscaler.vpsie.com/v1alpha1/autoscalerconfigs",
+    BUDGETS,
+    "/apis/apps/v1/replicasets",
+    "/apis/apps/v1/statefulsets",
+    "/apis/batch/v1/jobs",
+    "/api/v1/replicationcontrollers",
+    METRICS,
 ];
+
+const BUDGETS: &str = "/apis/policy/v1/poddisruptionbudgets";
+/// Not every cluster has them.
+const METRICS: &str = "/apis/metrics.k8s.io/v1beta1/nodes";
 
 /// Objects of one answer.
 const PAGE: u32 = 500;
@@ -30,8 +42,17 @@ const PAGE: u32 = 500;
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Lists the cluster of a kubeconfig: the lists of all kinds, one after the other.
-pub(crate) fn read(kubeconfig: &str, note: &mut dyn FnMut(String)) -> Result<Vec<u8>, String> {
+/// What the server told.
+#[derive(Default)]
+pub(crate) struct Listed {
+    /// The lists of all kinds, one after the other.
+    pub(crate) text: Vec<u8>,
+    /// Budgets could be read.
+    pub(crate) budgets: bool,
+}
+
+/// Lists the cluster of a kubeconfig.
+pub(crate) fn read(kubeconfig: &str, note: &mut dyn FnMut(String)) -> Result<Listed, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -59,10 +80,17 @@ async fn list(
     client: &Client,
     clock: &Clock,
     note: &mut dyn FnMut(String),
-) -> Result<Vec<u8>, String> {
-    let mut text = Vec::new();
+) -> Result<Listed, String> {
+    let mut listed = Listed {
+        budgets: true,
+        ..Listed::default()
+    };
+    let text = &mut listed.text;
     for path in KINDS {
-        let kind = path.rsplit('/').next().unwrap_or(path);
+        let kind = match path {
+            METRICS => "metrics of nodes",
+            path => path.rsplit('/').next().unwrap_or(path),
+        };
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let wrong = |error: &dyn std::fmt::Display| format!("{kind}: {error}");
@@ -72,13 +100,19 @@ async fn list(
             let answer = clock.timeout(PATIENCE, client.request_text(request)).await;
             let page = match answer {
                 Ok(Ok(page)) => page,
+                Ok(Err(_)) | Err(_) if path == METRICS => break,
                 Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => {
+                    listed.budgets &= path != BUDGETS;
                     let why = if status.code == 403 {
                         "may not be read"
                     } else {
                         "are not known to the server"
                     };
-                    note(format!("{kind} {why} and count as empty"));
+                    let so = match path {
+                        BUDGETS => "nodes with pods are kept",
+                        _ => "count as empty",
+                    };
+                    note(format!("{kind} {why} and {so}"));
                     break;
                 }
                 Ok(Err(error)) => return Err(wrong(&error)),
@@ -96,7 +130,7 @@ async fn list(
             }
         }
     }
-    Ok(text)
+    Ok(listed)
 }
 
 #[cfg(test)]
@@ -135,6 +169,8 @@ mod tests {
             }
             uri if uri.contains("persistentvolumes") => status(403),
             uri if uri.contains("vpsie") => status(404),
+            uri if uri.contains("poddisruptionbudgets") => status(403),
+            uri if uri.contains("metrics.k8s.io") => status(503),
             _ => (200, list("Other", "", "")),
         }
     }
@@ -153,10 +189,11 @@ mod tests {
         });
         let client = Client::new(service, "default");
         let mut notes = Vec::new();
-        let text = list(&client, &Clock::system(), &mut |note| notes.push(note))
+        let listed = list(&client, &Clock::system(), &mut |note| notes.push(note))
             .await
             .unwrap();
-        let dump = Dump::from_slice(&text).unwrap();
+        assert!(!listed.budgets);
+        let dump = Dump::from_slice(&listed.text).unwrap();
         let pods: Vec<String> = dump.waiting.iter().map(|pod| pod.key.to_string()).collect();
         assert_eq!(pods, ["a/first", "a/second"]);
         assert_eq!(dump.nodes.len(), 1);
@@ -167,6 +204,8 @@ mod tests {
                 "persistentvolumes may not be read and count as empty",
                 "nodegroups are not known to the server and count as empty",
                 "vpsienodes are not known to the server and count as empty",
+                "autoscalerconfigs are not known to the server and count as empty",
+                "poddisruptionbudgets may not be read and nodes with pods are kept",
             ]
         );
         assert!(

@@ -54,8 +54,14 @@ pub(crate) fn dump(file: Option<&str>, kubeconfig: &str) -> Result<(String, Dump
     let (name, dump) = if let Some(path) = file {
         (called(path), read(path)?)
     } else {
-        let text = live::read(kubeconfig, &mut |line| note(&line)).map_err(SourceError::Live)?;
-        ("the cluster".to_owned(), Dump::from_slice(&text))
+        let listed = live::read(kubeconfig, &mut |line| note(&line)).map_err(SourceError::Live)?;
+        let dump = Dump::from_slice(&listed.text).map(|mut dump| {
+            if !listed.budgets {
+                dump.disruption.budgets = None;
+            }
+            dump
+        });
+        ("the cluster".to_owned(), dump)
     };
     match dump {
         Ok(dump) => Ok((name, dump)),

@@ -8,26 +8,39 @@ use vpsie_sim::{Fault, Match, Rule};
 
 use crate::harness::{Harness, Tripwire, all_running, virtually};
 
-const ALWAYS: [&str; 17] = [
+const ALWAYS: [&str; 23] = [
     "credentials",
     "election",
     "events",
     "figures",
     "terms",
+    "watch autoscalerconfigs",
     "watch csidrivers",
     "watch csinodes",
     "watch csistoragecapacities",
     "watch daemonsets",
+    "watch jobs",
     "watch namespaces",
     "watch nodegroups",
     "watch nodes",
     "watch persistentvolumeclaims",
     "watch persistentvolumes",
+    "watch poddisruptionbudgets",
     "watch pods",
+    "watch replicasets",
+    "watch replicationcontrollers",
+    "watch statefulsets",
     "watch storageclasses",
     "watch volumeattachments",
 ];
-const LEADING: [&str; 5] = ["cloud", "machines", "node groups", "scale-down", "scale-up"];
+const LEADING: [&str; 6] = [
+    "cloud",
+    "collector",
+    "machines",
+    "node groups",
+    "scale-down",
+    "scale-up",
+];
 
 fn sorted(names: &[&[&'static str]]) -> Vec<&'static str> {
     let mut names = names.concat();

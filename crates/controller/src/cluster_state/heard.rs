@@ -50,11 +50,23 @@ pub enum Kind {
     CSIStorageCapacities,
     /// VolumeAttachments.
     VolumeAttachments,
+    /// PodDisruptionBudgets.
+    PodDisruptionBudgets,
+    /// ReplicaSets.
+    ReplicaSets,
+    /// ReplicationControllers.
+    ReplicationControllers,
+    /// StatefulSets.
+    StatefulSets,
+    /// Jobs.
+    Jobs,
+    /// AutoscalerConfigs.
+    AutoscalerConfigs,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::Pods,
         Self::Nodes,
         Self::DaemonSets,
@@ -68,6 +80,12 @@ impl Kind {
         Self::CSIDrivers,
         Self::CSIStorageCapacities,
         Self::VolumeAttachments,
+        Self::PodDisruptionBudgets,
+        Self::ReplicaSets,
+        Self::ReplicationControllers,
+        Self::StatefulSets,
+        Self::Jobs,
+        Self::AutoscalerConfigs,
     ];
 
     /// The resource's name in paths.
@@ -87,6 +105,12 @@ impl Kind {
             Self::CSIDrivers => "csidrivers",
             Self::CSIStorageCapacities => "csistoragecapacities",
             Self::VolumeAttachments => "volumeattachments",
+            Self::PodDisruptionBudgets => "poddisruptionbudgets",
+            Self::ReplicaSets => "replicasets",
+            Self::ReplicationControllers => "replicationcontrollers",
+            Self::StatefulSets => "statefulsets",
+            Self::Jobs => "jobs",
+            Self::AutoscalerConfigs => "autoscalerconfigs",
         }
     }
 
@@ -105,11 +129,37 @@ impl Kind {
         )
     }
 
-    /// What pods' rules refer to besides nodes and pods. Where such a kind may not be read, most
-    /// of the work can still be done.
+    /// What pods' rules refer to besides nodes and pods.
     #[must_use]
     pub const fn is_of_surroundings(self) -> bool {
         matches!(self, Self::Namespaces) || self.is_of_storage()
+    }
+
+    /// What removals look at besides the cluster.
+    #[must_use]
+    pub const fn is_of_disruption(self) -> bool {
+        matches!(
+            self,
+            Self::PodDisruptionBudgets
+                | Self::ReplicaSets
+                | Self::ReplicationControllers
+                | Self::StatefulSets
+                | Self::Jobs
+                | Self::AutoscalerConfigs
+        )
+    }
+
+    /// What is not done where this kind may not be read; `None` where nothing is done at all.
+    #[must_use]
+    pub const fn without(self) -> Option<&'static str> {
+        if self.is_of_surroundings() {
+            return Some("pods with rules that refer to it are left alone");
+        }
+        match self {
+            Self::AutoscalerConfigs => Some("no pause of the whole cluster is seen"),
+            other if other.is_of_disruption() => Some("nodes with pods it may be about are kept"),
+            _ => None,
+        }
     }
 
     fn of_path(path: &str) -> Option<Self> {

@@ -6,12 +6,14 @@ use std::{
 };
 
 use api::{NodeGroup, VPSieNode};
+use intake::Shared;
 use model::{
-    Cluster, NodeName, NodeShape, Pod, PodKey, PodState, SchedulingClass, Surroundings, Uid,
+    Cluster, NodeName, NodeShape, Pod, PodKey, PodState, SchedulingClass, Surroundings, Uid, Upkeep,
 };
 
 use super::{
     Kind,
+    disruption::{self, Fact},
     node_row::NodeRow,
     objects::{Gone, Objects, number},
     surroundings::{self, Entry},
@@ -38,6 +40,10 @@ pub struct Versions {
     pub namespaces: u64,
     /// Volumes, claims, and what decides about them.
     pub storage: u64,
+    /// Budgets, and the controllers of pods: what removals look at, and nothing else does.
+    pub disruption: u64,
+    /// What pauses the whole cluster.
+    pub paused: u64,
 }
 
 /// How much the index holds, and what it went through.
@@ -75,16 +81,18 @@ struct SetRow {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pods: BTreeMap<PodKey, PodRow>,
-    /// Those of `pods` that are bound, by node, and those that are not.
-    pods_on: BTreeMap<NodeName, BTreeMap<PodKey, Arc<Pod>>>,
+    /// Those of `pods` that are bound, by node and name, and those that are not.
+    pods_on: BTreeMap<NodeName, Vec<Arc<Pod>>>,
     waiting: BTreeMap<PodKey, Arc<Pod>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
     sets: BTreeMap<PodKey, SetRow>,
     pub(super) node_groups: Objects<NodeGroup>,
     pub(super) vpsie_nodes: Objects<VPSieNode>,
-    classes: BTreeSet<Arc<SchedulingClass>>,
+    classes: Shared<SchedulingClass>,
+    upkeeps: Shared<Upkeep>,
     texts: Texts,
     surroundings: surroundings::Rows,
+    pub(super) disruption: disruption::Rows,
     generations: BTreeMap<Kind, u64>,
     listed: BTreeSet<Kind>,
     /// Kinds that may not be read, or that the server does not have.
@@ -92,8 +100,11 @@ pub(super) struct Index {
     rebuilds: BTreeMap<Kind, u64>,
     nodes_gone: Gone,
     unschedulable_changed: bool,
-    /// Interned classes are looked through for unused ones at this many.
-    tidy_at: usize,
+}
+
+/// Where the pod of this name is among those of a node, or belongs.
+fn find(pods: &[Arc<Pod>], key: &PodKey) -> Result<usize, usize> {
+    pods.binary_search_by(|pod| pod.key.cmp(key))
 }
 
 impl Index {
@@ -105,8 +116,9 @@ impl Index {
         })
     }
 
-    /// A kind of the surroundings was refused; whether that is news.
+    /// A kind that some can be done without was refused; whether that is news.
     pub(super) fn refused(&mut self, kind: Kind) -> bool {
+        self.disruption.refused(kind);
         self.unknown.insert(kind)
     }
 
@@ -121,6 +133,7 @@ impl Index {
             Kind::DaemonSets => self.sets.len(),
             Kind::NodeGroups => self.node_groups.len(),
             Kind::VPSieNodes => self.vpsie_nodes.len(),
+            other if other.is_of_disruption() => self.disruption.count(other),
             other => self.surroundings.count(other),
         }
     }
@@ -146,6 +159,7 @@ impl Index {
             Kind::Pods | Kind::Nodes | Kind::DaemonSets => {
                 *self.generations.entry(kind).or_default() += 1;
             }
+            other if other.is_of_disruption() => self.disruption.begin(other),
             other => self.surroundings.begin(other),
         }
     }
@@ -174,7 +188,11 @@ impl Index {
             Kind::Nodes => self.nodes.retain(|_, entry| entry.stamp == generation),
             Kind::DaemonSets => self.sets.retain(|_, row| row.stamp == generation),
             other => {
-                self.surroundings.sweep(other);
+                if other.is_of_disruption() {
+                    self.disruption.sweep(other);
+                } else {
+                    self.surroundings.sweep(other);
+                }
                 self.unknown.remove(&other);
             }
         }
@@ -183,23 +201,11 @@ impl Index {
         }
     }
 
-    /// Forgets classes and texts that nothing uses any more.
+    /// Forgets what rows had in common and nothing uses any more.
     fn tidy(&mut self) {
-        self.classes.retain(|class| Arc::strong_count(class) > 1);
+        self.classes.tidy();
+        self.upkeeps.tidy();
         self.texts.tidy();
-        self.tidy_at = 2 * self.classes.len() + 1024;
-    }
-
-    fn intern_class(&mut self, class: SchedulingClass) -> Arc<SchedulingClass> {
-        if let Some(known) = self.classes.get(&class) {
-            return Arc::clone(known);
-        }
-        if self.classes.len() >= self.tidy_at {
-            self.tidy();
-        }
-        let class = Arc::new(class);
-        self.classes.insert(Arc::clone(&class));
-        class
     }
 
     pub(super) fn put_pod(&mut self, view: &views::PodView) -> bool {
@@ -211,8 +217,12 @@ impl Index {
         if view.finished() {
             return self.drop_pod(&key);
         }
-        let class = self.intern_class(view.class());
-        let mut pod = view.pod(key.clone(), class);
+        let class = self.classes.one(view.class());
+        let texts = &mut self.texts;
+        let upkeep = self
+            .upkeeps
+            .one_with(view.upkeep(), |upkeep| texts.upkeep(upkeep));
+        let mut pod = view.pod(key.clone(), class, upkeep);
         let stamp = self.generation(Kind::Pods);
         let mut before = None;
         if let Some(row) = self.pods.get_mut(&key) {
@@ -237,11 +247,18 @@ impl Index {
         self.unschedulable_changed =
             changed_before || before.as_deref().and_then(unplaced) != unplaced(&pod);
         let pod = Arc::new(pod);
-        let place = match &pod.state {
-            PodState::Bound(node) => self.pods_on.entry(node.clone()).or_default(),
-            PodState::Unschedulable(_) | PodState::Waiting | PodState::Gated => &mut self.waiting,
-        };
-        place.insert(key.clone(), Arc::clone(&pod));
+        match &pod.state {
+            PodState::Bound(node) => {
+                let pods = self.pods_on.entry(node.clone()).or_default();
+                match find(pods, &key) {
+                    Ok(at) => pods[at] = Arc::clone(&pod),
+                    Err(at) => pods.insert(at, Arc::clone(&pod)),
+                }
+            }
+            PodState::Unschedulable(_) | PodState::Waiting | PodState::Gated => {
+                self.waiting.insert(key.clone(), Arc::clone(&pod));
+            }
+        }
         self.pods.insert(key, PodRow { stamp, pod });
         true
     }
@@ -268,7 +285,9 @@ impl Index {
             PodState::Waiting | PodState::Gated => {}
             PodState::Bound(node) => {
                 if let Some(pods) = self.pods_on.get_mut(node) {
-                    pods.remove(key);
+                    if let Ok(at) = find(pods, key) {
+                        pods.remove(at);
+                    }
                     if pods.is_empty() {
                         self.pods_on.remove(node);
                     }
@@ -342,7 +361,7 @@ impl Index {
             view.metadata.namespace.as_deref().unwrap_or_default(),
             view.metadata.name.as_deref().unwrap_or_default(),
         );
-        let class = self.intern_class(view.class());
+        let class = self.classes.one(view.class());
         let stamp = self.generation(Kind::DaemonSets);
         let before = self.sets.insert(
             key,
@@ -370,6 +389,14 @@ impl Index {
         self.surroundings.remove(view, &mut self.texts)
     }
 
+    pub(super) fn put_fact<F: Fact>(&mut self, view: &F) -> bool {
+        self.disruption.put(view)
+    }
+
+    pub(super) fn remove_fact<F: Fact>(&mut self, view: &F) -> bool {
+        self.disruption.remove(view)
+    }
+
     // === Reading ===
 
     pub(super) fn surroundings(&mut self) -> Arc<Surroundings> {
@@ -379,7 +406,7 @@ impl Index {
     pub(super) fn cluster(&mut self) -> Cluster {
         let surroundings = self.surroundings();
         let nodes = self.nodes.values().map(|entry| entry.row.node.clone());
-        let bound = self.pods_on.values().flat_map(BTreeMap::values);
+        let bound = self.pods_on.values().flatten();
         let mut cluster = Cluster {
             nodes: nodes.map(|node| (node.name.clone(), node)).collect(),
             bound: bound.map(Arc::clone).collect(),
@@ -420,11 +447,6 @@ impl Index {
     }
 
     pub(super) fn pods_on(&self, name: &NodeName) -> Vec<Arc<Pod>> {
-        self.pods_on
-            .get(name)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .map(Arc::clone)
-            .collect()
+        self.pods_on.get(name).cloned().unwrap_or_default()
     }
 }

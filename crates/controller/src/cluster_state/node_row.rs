@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use intake::NodeFacts;
 use jiff::Timestamp;
 use model::{Labels, Node, Taint, Uid};
 
@@ -72,25 +73,24 @@ impl NodeRow {
         strip(self) == strip(other)
     }
 
-    pub(super) fn of(view: &views::NodeView) -> Self {
-        let meta = &view.metadata;
-        let node = view.node();
-        let labels = &node.shape.labels;
-        let taints = view.taints().to_vec();
-        let control_plane = api::labels::CONTROL_PLANE_ROLES.iter().any(|role| {
-            labels.contains_key(*role) || taints.iter().any(|taint| taint.key == *role)
-        });
+    /// From what is read of a Node.
+    #[must_use]
+    pub fn new(node: Node, facts: NodeFacts) -> Self {
         Self {
-            hostname: labels.get(api::labels::HOSTNAME).cloned(),
-            resource_version: meta.resource_version.clone().unwrap_or_default(),
-            annotations: intake::labels(meta.annotations.as_ref()),
-            taints,
-            addresses: view.ip_addresses().map(Arc::from).collect(),
-            provider_id: view.provider_id().map(Arc::from),
-            control_plane,
-            ready_since: view.ready_since(),
-            deleting: meta.deletion_timestamp.is_some(),
+            hostname: node.shape.labels.get(api::labels::HOSTNAME).cloned(),
+            resource_version: facts.resource_version,
+            annotations: facts.annotations,
+            taints: facts.taints,
+            addresses: facts.addresses,
+            provider_id: facts.provider_id,
+            control_plane: facts.control_plane,
+            ready_since: facts.ready_since,
+            deleting: facts.deleting,
             node,
         }
+    }
+
+    pub(super) fn of(view: &views::NodeView) -> Self {
+        Self::new(view.node(), view.facts())
     }
 }

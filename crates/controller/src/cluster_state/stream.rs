@@ -4,14 +4,21 @@
 //! from our own randomness, and the watchdog that lists a kind anew when nothing was heard of it
 //! for too long or its watch can no longer be started.
 
+mod apply;
+
 use std::{fmt::Debug, time::Duration};
 
 use futures::StreamExt as _;
 use intake::{
-    NamespaceView,
+    BudgetView, ConfigView, NamespaceView, WorkloadView,
     storage::{
         AttachmentView, CapacityView, ClaimView, ClassView, CsiNodeView, DriverView, VolumeView,
     },
+};
+use k8s_openapi::api::{
+    apps::v1::{ReplicaSet, StatefulSet},
+    batch::v1::Job,
+    core::v1::ReplicationController,
 };
 use kube::{
     Api, Client, Resource,
@@ -26,8 +33,11 @@ use kube::{
 use runtime::{Randomness, Tasks};
 use serde::de::DeserializeOwned;
 
-use super::{ClusterState, Kind, Versions, index::Index, surroundings::Entry, views};
+use super::{ClusterState, Kind, disruption::Fact, surroundings::Entry, views};
 use crate::pulse::{Beat, Pulse};
+use apply::{
+    Apply, OfDaemonSets, OfDisruption, OfNodeGroups, OfNodes, OfPods, OfSurroundings, OfVPSieNodes,
+};
 
 /// Doubles from 0.5 s to 30 s, with jitter.
 #[derive(Clone, Debug)]
@@ -69,16 +79,6 @@ impl Backoff for Patience {
     fn reset(&mut self) {
         self.next = FIRST;
     }
-}
-
-/// How a kind's events change the index.
-trait Apply<K>: Copy + Send + Sync + 'static {
-    fn begin(self, index: &mut Index);
-    /// Whether anything a decision could rest on changed.
-    fn put(self, index: &mut Index, object: K) -> bool;
-    fn remove(self, index: &mut Index, object: K) -> bool;
-    fn done(self, index: &mut Index) -> bool;
-    fn bump(self, versions: &mut Versions);
 }
 
 pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks, pulse: &Pulse) {
@@ -142,6 +142,13 @@ pub(super) fn spawn(state: &ClusterState, client: &Client, tasks: &Tasks, pulse:
     surrounding::<DriverView>(state, client, tasks, begin("watch csidrivers"));
     surrounding::<CapacityView>(state, client, tasks, begin("watch csistoragecapacities"));
     surrounding::<AttachmentView>(state, client, tasks, begin("watch volumeattachments"));
+    fact::<BudgetView>(state, client, tasks, begin("watch poddisruptionbudgets"));
+    fact::<WorkloadView<ReplicaSet>>(state, client, tasks, begin("watch replicasets"));
+    let beat = begin("watch replicationcontrollers");
+    fact::<WorkloadView<ReplicationController>>(state, client, tasks, beat);
+    fact::<WorkloadView<StatefulSet>>(state, client, tasks, begin("watch statefulsets"));
+    fact::<WorkloadView<Job>>(state, client, tasks, begin("watch jobs"));
+    fact::<ConfigView>(state, client, tasks, begin("watch autoscalerconfigs"));
 }
 
 fn surrounding<E>(state: &ClusterState, client: &Client, tasks: &Tasks, beat: Beat)
@@ -150,6 +157,14 @@ where
 {
     let api = Api::<E>::all(client.clone());
     run(state, tasks, beat, E::KIND, api, None, OfSurroundings);
+}
+
+fn fact<F>(state: &ClusterState, client: &Client, tasks: &Tasks, beat: Beat)
+where
+    F: Fact + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let api = Api::<F>::all(client.clone());
+    run(state, tasks, beat, F::KIND, api, None, OfDisruption);
 }
 
 fn run<K, A>(
@@ -214,7 +229,8 @@ async fn keep<K, A>(
                 tracing::warn!(
                     kind = kind.plural(),
                     code,
-                    "this kind cannot be read: pods with rules that refer to it are left alone"
+                    so = kind.without(),
+                    "this kind cannot be read"
                 );
                 wait_until_readable(state, kind, api, &mut patience, beat).await;
                 tracing::info!(kind = kind.plural(), "this kind can be read");
@@ -291,14 +307,14 @@ where
                     return End::Lost("its watch cannot be started from the version listed");
                 }
                 match refusal(&error) {
-                    Some(Refusal::List(code)) if kind.is_of_surroundings() => {
+                    Some(Refusal::List(code)) if kind.without().is_some() => {
                         if state.lock().refused(kind) {
                             state.bump(|versions| apply.bump(versions));
                         }
                         return End::Refused(code);
                     }
                     // Lists keep it fresh, or tell that it may not be read at all.
-                    Some(Refusal::Watch) if kind.is_of_surroundings() => {
+                    Some(Refusal::Watch) if kind.without().is_some() => {
                         return End::Lost("its watch was refused");
                     }
                     _ => {}
@@ -353,141 +369,5 @@ fn apply_event<K, A: Apply<K>>(state: &ClusterState, event: Event<K>, apply: A) 
             apply.bump(versions);
             versions.unschedulable += u64::from(unschedulable);
         });
-    }
-}
-
-#[derive(Clone, Copy)]
-struct OfPods;
-
-impl Apply<views::PodView> for OfPods {
-    fn begin(self, index: &mut Index) {
-        index.begin(Kind::Pods);
-    }
-    fn put(self, index: &mut Index, object: views::PodView) -> bool {
-        index.put_pod(&object)
-    }
-    fn remove(self, index: &mut Index, object: views::PodView) -> bool {
-        index.remove_pod(&object)
-    }
-    fn done(self, index: &mut Index) -> bool {
-        index.sweep(Kind::Pods);
-        true
-    }
-    fn bump(self, versions: &mut Versions) {
-        versions.pods += 1;
-    }
-}
-
-#[derive(Clone, Copy)]
-struct OfNodes;
-
-impl Apply<views::NodeView> for OfNodes {
-    fn begin(self, index: &mut Index) {
-        index.begin(Kind::Nodes);
-    }
-    fn put(self, index: &mut Index, object: views::NodeView) -> bool {
-        index.note_node(&object)
-    }
-    fn remove(self, index: &mut Index, object: views::NodeView) -> bool {
-        index.remove_node(&object)
-    }
-    fn done(self, index: &mut Index) -> bool {
-        index.sweep(Kind::Nodes);
-        true
-    }
-    fn bump(self, versions: &mut Versions) {
-        versions.nodes += 1;
-    }
-}
-
-#[derive(Clone, Copy)]
-struct OfDaemonSets;
-
-impl Apply<views::DaemonSetView> for OfDaemonSets {
-    fn begin(self, index: &mut Index) {
-        index.begin(Kind::DaemonSets);
-    }
-    fn put(self, index: &mut Index, object: views::DaemonSetView) -> bool {
-        index.put_daemon_set(&object)
-    }
-    fn remove(self, index: &mut Index, object: views::DaemonSetView) -> bool {
-        index.remove_daemon_set(&object)
-    }
-    fn done(self, index: &mut Index) -> bool {
-        index.sweep(Kind::DaemonSets);
-        true
-    }
-    fn bump(self, versions: &mut Versions) {
-        versions.daemon_sets += 1;
-    }
-}
-
-#[derive(Clone, Copy)]
-struct OfNodeGroups;
-
-impl Apply<DeserializeGuard<api::NodeGroup>> for OfNodeGroups {
-    fn begin(self, index: &mut Index) {
-        index.begin(Kind::NodeGroups);
-    }
-    fn put(self, index: &mut Index, object: DeserializeGuard<api::NodeGroup>) -> bool {
-        index.node_groups.put(object)
-    }
-    fn remove(self, index: &mut Index, object: DeserializeGuard<api::NodeGroup>) -> bool {
-        index.node_groups.remove(&object)
-    }
-    fn done(self, index: &mut Index) -> bool {
-        index.sweep(Kind::NodeGroups);
-        true
-    }
-    fn bump(self, versions: &mut Versions) {
-        versions.node_groups += 1;
-    }
-}
-
-#[derive(Clone, Copy)]
-struct OfVPSieNodes;
-
-impl Apply<DeserializeGuard<api::VPSieNode>> for OfVPSieNodes {
-    fn begin(self, index: &mut Index) {
-        index.begin(Kind::VPSieNodes);
-    }
-    fn put(self, index: &mut Index, object: DeserializeGuard<api::VPSieNode>) -> bool {
-        index.vpsie_nodes.put(object)
-    }
-    fn remove(self, index: &mut Index, object: DeserializeGuard<api::VPSieNode>) -> bool {
-        index.vpsie_nodes.remove(&object)
-    }
-    fn done(self, index: &mut Index) -> bool {
-        index.sweep(Kind::VPSieNodes);
-        true
-    }
-    fn bump(self, versions: &mut Versions) {
-        versions.vpsie_nodes += 1;
-    }
-}
-
-#[derive(Clone, Copy)]
-struct OfSurroundings;
-
-impl<E: Entry> Apply<E> for OfSurroundings {
-    fn begin(self, index: &mut Index) {
-        index.begin(E::KIND);
-    }
-    fn put(self, index: &mut Index, object: E) -> bool {
-        index.put_surrounding(&object)
-    }
-    fn remove(self, index: &mut Index, object: E) -> bool {
-        index.remove_surrounding(&object)
-    }
-    fn done(self, index: &mut Index) -> bool {
-        index.sweep(E::KIND);
-        true
-    }
-    fn bump(self, versions: &mut Versions) {
-        if E::KIND.is_of_storage() {
-            versions.storage += 1;
-        } else {
-            versions.namespaces += 1;
-        }
     }
 }

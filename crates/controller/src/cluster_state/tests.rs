@@ -177,8 +177,8 @@ fn who_looks_after_a_pod_is_told_by_its_controller_and_the_mirror_annotation() {
     };
     let role = |more| {
         let view = pod("a", more);
-        view.pod(PodKey::new("default", "a"), class_of(&view).into())
-            .role
+        let (class, upkeep) = (class_of(&view).into(), view.upkeep().into());
+        view.pod(PodKey::new("default", "a"), class, upkeep).role
     };
     assert_eq!(role(json!({})), PodRole::Ordinary);
     assert_eq!(role(owner("ReplicaSet", true)), PodRole::Ordinary);

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use intake::storage::Attachment;
 use model::{
-    Labels, NodeName, NodeSelectorTerm, Requirement, Uid,
+    Labels, NodeName, NodeSelectorTerm, Requirement, Uid, Upkeep,
     storage::{Claim, StorageCapacity, Volume},
 };
 
@@ -80,6 +80,18 @@ impl Texts {
         for requirement in claim.selector.iter_mut().flat_map(|s| &mut s.requirements) {
             self.requirement(requirement);
         }
+    }
+
+    /// Few kinds of controllers and few wishes, on many pods.
+    pub(super) fn upkeep(&mut self, upkeep: &mut Upkeep) {
+        if let Some(controller) = &mut upkeep.controller {
+            self.replace(&mut controller.kind);
+        }
+        for volume in &mut upkeep.local_volumes {
+            self.replace(volume);
+        }
+        upkeep.local_volumes.shrink_to_fit();
+        upkeep.wishes = self.labels(&upkeep.wishes);
     }
 
     pub(super) fn volume(&mut self, volume: &mut Volume) {

@@ -4,6 +4,8 @@ pub use intake::{DaemonSetView, NodeView, PodView, TaintView};
 
 /// A Node or a pod list read anew, as rows.
 pub mod fresh {
+    use std::sync::Arc;
+
     use k8s_openapi::api::core::v1::Node as KubeNode;
 
     use super::{NodeView, PodView};
@@ -18,6 +20,9 @@ pub mod fresh {
     /// What of a pod that was just read counts as being on its node.
     #[must_use]
     pub fn pod(view: &PodView) -> Option<model::Pod> {
-        (!view.finished()).then(|| view.pod(view.key(), std::sync::Arc::new(view.class())))
+        (!view.finished()).then(|| {
+            let (class, upkeep) = (Arc::new(view.class()), Arc::new(view.upkeep()));
+            view.pod(view.key(), class, upkeep)
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! Objects, put together: equal pods share their class, references are resolved at the end.
 
+mod disruption;
+
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
@@ -7,7 +9,10 @@ use std::{
 
 use api::{NodeGroup, VPSieNode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use model::{Node, NodeName, Pod, PodKey, PodState, SchedulingClass, Surroundings};
+use model::{
+    Budget, Node, NodeName, Pod, PodKey, PodState, SchedulingClass, Surroundings, Upkeep,
+    WorkloadKind,
+};
 
 use super::{
     Dump, DumpError, MOST_PROBLEMS,
@@ -15,7 +20,7 @@ use super::{
     problem::{Fault, Problem},
 };
 use crate::{
-    DaemonSetView, PodView,
+    DaemonSetView, PodView, Shared,
     storage::{Attachment, attached},
 };
 
@@ -26,13 +31,17 @@ pub(super) struct Assembly {
     pods: BTreeMap<PodKey, Arc<Pod>>,
     /// Pods that have finished: they count for nothing, but their names are taken.
     finished: BTreeSet<PodKey>,
-    classes: BTreeSet<Arc<SchedulingClass>>,
+    classes: Shared<SchedulingClass>,
+    upkeeps: Shared<Upkeep>,
     namespaces: BTreeSet<Arc<str>>,
     groups: BTreeMap<PodKey, NodeGroup>,
     machines: BTreeMap<PodKey, VPSieNode>,
     attachments: BTreeMap<Arc<str>, Option<Attachment>>,
     drivers: BTreeSet<Arc<str>>,
     capacities: BTreeSet<PodKey>,
+    budgets: BTreeMap<PodKey, Budget>,
+    workloads: BTreeSet<(WorkloadKind, PodKey)>,
+    configs: BTreeSet<Arc<str>>,
 }
 
 fn key(meta: &ObjectMeta) -> PodKey {
@@ -95,7 +104,7 @@ impl Assembly {
     /// Adds one object.
     pub(super) fn add(&mut self, item: Item) -> Result<(), DumpError> {
         match item {
-            Item::Expected | Item::Unordered => {}
+            Item::Unordered => {}
             Item::Unknown(kind) => *self.dump.ignored.entry(kind).or_default() += 1,
             Item::Node(view) => {
                 let named = ("Node", &view.metadata);
@@ -106,6 +115,8 @@ impl Assembly {
                         let name = node.name.to_string();
                         return Err(DumpError::NodeTwice { name });
                     }
+                    let facts = view.facts();
+                    self.dump.node_facts.insert(node.name.clone(), facts);
                     self.nodes.insert(node.name.clone(), node);
                 }
             }
@@ -144,6 +155,9 @@ impl Assembly {
                         }
                     }
                 }
+            }
+            other @ (Item::Config(_) | Item::Budget(_) | Item::Workload(..) | Item::Metrics(_)) => {
+                self.disruption(other)
             }
             storage => self.storage(storage),
         }
@@ -260,30 +274,22 @@ impl Assembly {
             self.finished.insert(key);
             return;
         }
-        let class = self.class(view.class());
+        let class = self.classes.one(view.class());
         self.defect(named, class.defect.as_deref());
-        let pod = Arc::new(view.pod(key.clone(), class));
+        let upkeep = self.upkeeps.one(view.upkeep());
+        let pod = Arc::new(view.pod(key.clone(), class, upkeep));
         self.pods.insert(key, pod);
     }
 
     fn daemon_set(&mut self, view: &DaemonSetView) {
         let named = ("DaemonSet", &view.metadata);
         if self.has_name(named) {
-            let class = self.class(view.class());
+            let class = self.classes.one(view.class());
             let defect = class.defect.clone();
             let kept = put(&mut self.dump.daemon_sets, key(&view.metadata), class);
             self.kept(kept, named);
             self.defect(named, defect.as_deref());
         }
-    }
-
-    fn class(&mut self, class: SchedulingClass) -> Arc<SchedulingClass> {
-        if let Some(known) = self.classes.get(&class) {
-            return Arc::clone(known);
-        }
-        let class = Arc::new(class);
-        self.classes.insert(Arc::clone(&class));
-        class
     }
 
     /// The dump.
@@ -310,6 +316,7 @@ impl Assembly {
         let Surroundings { storage, .. } = &mut self.dump.surroundings;
         storage.attached = attached(self.attachments.values().flatten(), &storage.volumes);
         self.dump.nodes = self.nodes.into_values().collect();
+        self.dump.disruption.budgets = Some(self.budgets.into_values().collect());
         self.dump.node_groups = self.groups.into_values().collect();
         self.dump.vpsie_nodes = self.machines.into_values().collect();
         self.dump

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use api::{NodeGroup, VPSieNode};
+use model::WorkloadKind;
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -11,7 +12,8 @@ use serde::{
 };
 
 use crate::{
-    DaemonSetView, NamespaceView, NodeView, PodView,
+    BudgetView, ConfigView, DaemonSetView, NamespaceView, NodeMetricsView, NodeView, PodView,
+    Workload,
     storage::{
         AttachmentView, CapacityView, ClaimView, ClassView, CsiNodeView, DriverView, VolumeView,
     },
@@ -33,21 +35,14 @@ pub(super) enum Kind {
     Attachment,
     NodeGroup,
     VPSieNode,
+    Config,
+    Budget,
+    Workload(WorkloadKind),
+    Metrics,
 }
 
-/// What is known of a kind by its name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Known {
-    /// It is looked at.
-    Yes(Kind),
-    /// A dump is expected to have it, though nothing here needs it.
-    Expected,
-    /// Nothing.
-    No,
-}
-
-/// The kind of an object; an `apiVersion` that is missing fits every kind.
-pub(super) fn known(api_version: Option<&str>, kind: &str) -> Known {
+/// The kind of an object, where it is looked at; an `apiVersion` that is missing fits every kind.
+pub(super) fn known(api_version: Option<&str>, kind: &str) -> Option<Kind> {
     let of = |group: &str| {
         api_version.is_none_or(|version| match version.split_once('/') {
             Some((named, _)) => named == group,
@@ -56,25 +51,29 @@ pub(super) fn known(api_version: Option<&str>, kind: &str) -> Known {
     };
     let storage = of("storage.k8s.io");
     let own = of("autoscaler.vpsie.com");
-    match kind {
-        "Node" if of("") => Known::Yes(Kind::Node),
-        "Pod" if of("") => Known::Yes(Kind::Pod),
-        "Namespace" if of("") => Known::Yes(Kind::Namespace),
-        "PersistentVolumeClaim" if of("") => Known::Yes(Kind::Claim),
-        "PersistentVolume" if of("") => Known::Yes(Kind::Volume),
-        "DaemonSet" if of("apps") => Known::Yes(Kind::DaemonSet),
-        "StorageClass" if storage => Known::Yes(Kind::Class),
-        "CSINode" if storage => Known::Yes(Kind::CsiNode),
-        "CSIDriver" if storage => Known::Yes(Kind::Driver),
-        "CSIStorageCapacity" if storage => Known::Yes(Kind::Capacity),
-        "VolumeAttachment" if storage => Known::Yes(Kind::Attachment),
-        "NodeGroup" if own => Known::Yes(Kind::NodeGroup),
-        "VPSieNode" if own => Known::Yes(Kind::VPSieNode),
-        "PodDisruptionBudget" if of("policy") => Known::Expected,
-        "ReplicaSet" | "StatefulSet" if of("apps") => Known::Expected,
-        "Job" if of("batch") => Known::Expected,
-        _ => Known::No,
-    }
+    Some(match kind {
+        "Node" if of("") => Kind::Node,
+        "Pod" if of("") => Kind::Pod,
+        "Namespace" if of("") => Kind::Namespace,
+        "PersistentVolumeClaim" if of("") => Kind::Claim,
+        "PersistentVolume" if of("") => Kind::Volume,
+        "DaemonSet" if of("apps") => Kind::DaemonSet,
+        "StorageClass" if storage => Kind::Class,
+        "CSINode" if storage => Kind::CsiNode,
+        "CSIDriver" if storage => Kind::Driver,
+        "CSIStorageCapacity" if storage => Kind::Capacity,
+        "VolumeAttachment" if storage => Kind::Attachment,
+        "NodeGroup" if own => Kind::NodeGroup,
+        "VPSieNode" if own => Kind::VPSieNode,
+        "AutoscalerConfig" if own => Kind::Config,
+        "PodDisruptionBudget" if of("policy") => Kind::Budget,
+        "ReplicaSet" if of("apps") => Kind::Workload(WorkloadKind::ReplicaSet),
+        "StatefulSet" if of("apps") => Kind::Workload(WorkloadKind::StatefulSet),
+        "Job" if of("batch") => Kind::Workload(WorkloadKind::Job),
+        "ReplicationController" if of("") => Kind::Workload(WorkloadKind::ReplicationController),
+        "NodeMetrics" if of("metrics.k8s.io") => Kind::Metrics,
+        _ => return None,
+    })
 }
 
 /// One object.
@@ -93,8 +92,10 @@ pub(super) enum Item {
     Attachment(Box<AttachmentView>),
     NodeGroup(Box<NodeGroup>),
     VPSieNode(Box<VPSieNode>),
-    /// Of a kind that nothing here needs, though a dump is expected to have it.
-    Expected,
+    Config(Box<ConfigView>),
+    Budget(Box<BudgetView>),
+    Workload(WorkloadKind, Box<Workload>),
+    Metrics(Box<NodeMetricsView>),
     /// Of a kind that is not known.
     Unknown(String),
     /// Its kind does not stand first: it has to be looked for.
@@ -123,6 +124,10 @@ impl Item {
             Kind::Attachment => Self::Attachment(view(from)?),
             Kind::NodeGroup => Self::NodeGroup(view(from)?),
             Kind::VPSieNode => Self::VPSieNode(view(from)?),
+            Kind::Config => Self::Config(view(from)?),
+            Kind::Budget => Self::Budget(view(from)?),
+            Kind::Workload(kind) => Self::Workload(kind, view(from)?),
+            Kind::Metrics => Self::Metrics(view(from)?),
         })
     }
 }
@@ -155,12 +160,11 @@ impl<'de> Deserialize<'de> for Item {
                 }
                 let item = match &kind {
                     Some(kind) => match known(api_version.as_deref(), kind) {
-                        Known::Yes(kind) => {
+                        Some(kind) => {
                             let rest = Rest { pending, map };
                             return Item::of(kind, value::MapAccessDeserializer::new(rest));
                         }
-                        Known::Expected => Item::Expected,
-                        Known::No => Item::Unknown(kind.clone()),
+                        None => Item::Unknown(kind.clone()),
                     },
                     None => Item::Unordered,
                 };

@@ -8,7 +8,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     DumpError,
     assemble::Assembly,
-    item::{Identity, Item, Known, known},
+    item::{Identity, Item, known},
     problem::Fault,
 };
 
@@ -245,7 +245,7 @@ fn unordered(
         }
     };
     match known(version, kind) {
-        Known::Yes(known) => {
+        Some(known) => {
             let mut decoder = serde_json::Deserializer::from_slice(text);
             if let Ok(item) = Item::of(known, &mut decoder) {
                 return assembly.add(item);
@@ -258,8 +258,7 @@ fn unordered(
             explain(text, identity, assembly);
             Ok(())
         }
-        Known::Expected => assembly.add(Item::Expected),
-        Known::No => assembly.add(Item::Unknown(kind.to_owned())),
+        None => assembly.add(Item::Unknown(kind.to_owned())),
     }
 }
 
@@ -272,17 +271,17 @@ fn undecodable(text: &[u8], assembly: &mut Assembly) {
 fn explain(text: &[u8], identity: Identity, assembly: &mut Assembly) {
     let kind = match &identity.kind {
         Some(kind) => known(identity.api_version.as_deref(), kind),
-        None => Known::No,
+        None => None,
     };
     let mut decoder = serde_json::Deserializer::from_slice(text);
     let fault = match kind {
-        Known::Yes(kind) => {
+        Some(kind) => {
             let mut track = serde_path_to_error::Track::new();
             let tracked = serde_path_to_error::Deserializer::new(&mut decoder, &mut track);
             let error = Item::of(kind, tracked).err();
             error.map(|error| (track.path().to_string(), error))
         }
-        Known::Expected | Known::No => Item::deserialize(&mut decoder)
+        None => Item::deserialize(&mut decoder)
             .err()
             .map(|error| (String::new(), error)),
     };

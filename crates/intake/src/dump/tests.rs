@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value)] // JSON literals
 
+use model::{Uid, WorkloadKind};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -54,9 +55,12 @@ fn pod(name: &str, on: Option<&str>) -> Value {
     object("v1", "Pod", name, more)
 }
 
+fn workload(uid: &str, replicas: u32) -> Value {
+    json!({"metadata": {"namespace": "shop", "uid": uid}, "spec": {"replicas": replicas}})
+}
+
 /// One object of every kind that is looked at.
 fn everything() -> Value {
-    let shop = json!({"metadata": {"namespace": "shop"}});
     let storage = "storage.k8s.io/v1";
     let own = "autoscaler.vpsie.com/v1alpha1";
     json!([
@@ -132,9 +136,36 @@ fn everything() -> Value {
             json!({"metadata": {"namespace": "shop"},
             "spec": {"instanceType": "s", "nodeGroupName": "g", "datacenterID": "dc"}})
         ),
-        object("policy/v1", "PodDisruptionBudget", "b", shop.clone()),
-        object("apps/v1", "ReplicaSet", "r", shop.clone()),
-        object("batch/v1", "Job", "j", shop),
+        object(
+            "policy/v1",
+            "PodDisruptionBudget",
+            "b",
+            json!({"metadata": {"namespace": "shop"}, "spec": {"selector": {}},
+            "status": {"disruptionsAllowed": 2}})
+        ),
+        object("apps/v1", "ReplicaSet", "r", workload("r", 3)),
+        object("apps/v1", "StatefulSet", "s", workload("s", 2)),
+        object("v1", "ReplicationController", "c", workload("c", 1)),
+        object(
+            "batch/v1",
+            "Job",
+            "j",
+            json!({"metadata": {"namespace": "shop", "uid": "j"}, "spec": {"parallelism": 5}})
+        ),
+        object(
+            "metrics.k8s.io/v1beta1",
+            "NodeMetrics",
+            "n1",
+            json!({"timestamp": "2026-01-01T00:00:00Z", "window": "20s",
+            "usage": {"cpu": "250m", "memory": "1Gi"}})
+        ),
+        object(
+            own,
+            "AutoscalerConfig",
+            "default",
+            json!({"metadata": {"annotations": {"autoscaler.vpsie.com/paused": "true"}},
+            "spec": {}})
+        ),
         object("v1", "ConfigMap", "x", json!({"data": {"kind": "Pod"}})),
     ])
 }
@@ -159,6 +190,22 @@ fn is_everything(dump: &Dump) {
     assert_eq!(dump.daemon_sets.len(), 1);
     assert_eq!(dump.node_groups[0].metadata.name.as_deref(), Some("g"));
     assert_eq!(dump.vpsie_nodes[0].metadata.name.as_deref(), Some("m"));
+    let disruption = &dump.disruption;
+    let budgets: Vec<_> = disruption.budgets.iter().flatten().collect();
+    assert_eq!((budgets.len(), budgets[0].allowed), (1, 2));
+    for (kind, uid, replicas) in [
+        (WorkloadKind::ReplicaSet, "r", 3),
+        (WorkloadKind::StatefulSet, "s", 2),
+        (WorkloadKind::ReplicationController, "c", 1),
+        (WorkloadKind::Job, "j", 5),
+    ] {
+        let known = &disruption.workloads[&kind];
+        assert!(known.complete);
+        assert_eq!(known.replicas, [(Uid::new(uid), replicas)].into());
+    }
+    assert_eq!(disruption.usage[&n1].cpu_milli, 250);
+    assert!(dump.paused.is_some());
+    assert_eq!(dump.node_facts.keys().collect::<Vec<_>>(), [&n1]);
     let ignored: Vec<(&str, usize)> = dump.ignored.iter().map(|(k, n)| (&**k, *n)).collect();
     assert_eq!(ignored, [("ConfigMap", 1)]);
 }
@@ -231,6 +278,61 @@ fn a_kind_of_another_group_is_another_kind() {
 fn missing_kinds_are_empty() {
     let dump = list(json!([]));
     assert!(dump.nodes.is_empty() && dump.waiting.is_empty() && dump.problems.is_empty());
+    assert_eq!(dump.disruption.budgets, Some(vec![]));
+    // Their absence would say of every pod that nobody makes it anew.
+    assert!(dump.disruption.workloads.is_empty() && dump.paused.is_none());
+}
+
+#[test]
+fn what_is_wrong_with_what_removals_look_at_is_named() {
+    let shop = json!({"metadata": {"namespace": "shop"}});
+    let with = |spec: Value| json!({"metadata": {"namespace": "shop"}, "spec": spec});
+    let odd = json!({"selector": {"matchExpressions": [{"key": "app", "operator": "Is"}]}});
+    let metrics = "metrics.k8s.io/v1beta1";
+    let dump = list(json!([
+        object("policy/v1", "PodDisruptionBudget", "odd", with(odd)),
+        object("policy/v1", "PodDisruptionBudget", "b", shop.clone()),
+        object("policy/v1", "PodDisruptionBudget", "b", shop.clone()),
+        object("apps/v1", "ReplicaSet", "", shop.clone()),
+        object("apps/v1", "ReplicaSet", "r", with(json!({"replicas": "3"}))),
+        object("apps/v1", "StatefulSet", "s", shop.clone()),
+        object("apps/v1", "StatefulSet", "s", shop),
+        object(metrics, "NodeMetrics", "n", json!({"usage": {"cpu": "1"}})),
+    ]));
+    assert_eq!(
+        problems(&dump),
+        [
+            "PodDisruptionBudget shop/odd: selector: app: unknown operator \"Is\"",
+            "PodDisruptionBudget shop/b: it is given twice; the first counts",
+            "ReplicaSet shop/: it has no name",
+            "ReplicaSet shop/r: spec.replicas: invalid type: string \"3\", expected i64",
+            "StatefulSet shop/s: it is given twice; the first counts",
+            "NodeMetrics n: it has no timestamp",
+        ]
+    );
+    let names = dump.disruption.budgets.iter().flatten().map(|b| &*b.name);
+    assert_eq!(names.collect::<Vec<_>>(), ["b", "odd"]);
+    assert!(dump.disruption.usage.is_empty());
+}
+
+#[test]
+fn equal_pods_share_what_their_removal_looks_at() {
+    let owned = |name: &str| {
+        let mut pod = pod(name, Some("n1"));
+        pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1",
+            "kind": "ReplicaSet", "name": "web", "uid": "u", "controller": true}]);
+        pod
+    };
+    let dump = list(json!([
+        node("n1"),
+        owned("a"),
+        owned("b"),
+        pod("bare", Some("n1"))
+    ]));
+    let upkeep = |at: usize| &dump.bound[at].upkeep;
+    assert!(Arc::ptr_eq(upkeep(0), upkeep(1)));
+    assert_eq!(upkeep(0).controller.as_ref().map(|c| &*c.name), Some("web"));
+    assert_eq!(upkeep(2).controller, None);
 }
 
 // === Bad dumps ===
@@ -490,6 +592,12 @@ fn anything() -> impl Strategy<Value = Value> {
         "DaemonSet",
         "NodeGroup",
         "VPSieNode",
+        "PodDisruptionBudget",
+        "ReplicaSet",
+        "selector",
+        "replicas",
+        "policy/v1",
+        "emptyDir",
         "100m",
         "1Gi",
         "In",
@@ -564,6 +672,8 @@ proptest! {
             prop_assert_eq!(&json.nodes, &yaml.nodes);
             prop_assert_eq!(&json.waiting, &yaml.waiting);
             prop_assert_eq!(&json.surroundings, &yaml.surroundings);
+            prop_assert_eq!(&json.disruption, &yaml.disruption);
+            prop_assert_eq!(&json.node_facts, &yaml.node_facts);
             prop_assert_eq!(json.problems.len(), yaml.problems.len());
         }
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     DumpError, MOST_BYTES,
     assemble::Assembly,
-    item::{Identity, Item, Known, known},
+    item::{Identity, Item, known},
     problem::Fault,
 };
 
@@ -86,12 +86,11 @@ impl<'de> Deserialize<'de> for Element {
             return Ok(Self::Whole(value));
         };
         Ok(match known(identity.api_version.as_deref(), &name) {
-            Known::Yes(kind) => match Item::of(kind, &value) {
+            Some(kind) => match Item::of(kind, &value) {
                 Ok(item) => Self::Decoded(item),
                 Err(_) => Self::Whole(value),
             },
-            Known::Expected => Self::Decoded(Item::Expected),
-            Known::No => Self::Decoded(Item::Unknown(name)),
+            None => Self::Decoded(Item::Unknown(name)),
         })
     }
 }
@@ -221,9 +220,8 @@ fn decode(
         }
     };
     match known(version, kind) {
-        Known::Expected => assembly.add(Item::Expected),
-        Known::No => assembly.add(Item::Unknown(kind.to_owned())),
-        Known::Yes(known) => {
+        None => assembly.add(Item::Unknown(kind.to_owned())),
+        Some(known) => {
             let mut track = serde_path_to_error::Track::new();
             match Item::of(
                 known,

@@ -36,10 +36,11 @@ pub(crate) struct PodSpecView {
     pub(super) resources: Option<RequirementsView>,
     priority: Option<i32>,
     topology_spread_constraints: Option<Vec<SpreadView>>,
-    volumes: Option<Vec<VolumeView>>,
+    pub(super) volumes: Option<Vec<VolumeView>>,
     resource_claims: Option<Vec<IgnoredAny>>,
     pub(crate) host_network: Option<bool>,
     host_users: Option<bool>,
+    pub(super) termination_grace_period_seconds: Option<i64>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]

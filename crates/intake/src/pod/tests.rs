@@ -426,3 +426,96 @@ fn what_is_null_is_not_there() {
     assert_eq!(class.defect, None);
     assert_eq!(class.requests.pods, 1);
 }
+
+// === Removal ===
+
+fn upkeep(metadata: Value, spec: Value) -> Upkeep {
+    view(json!({"metadata": metadata, "spec": spec})).upkeep()
+}
+
+#[test]
+fn volumes_whose_data_is_on_the_node_are_those_of_the_host_and_empty_ones_that_are_not_in_memory() {
+    let volumes = json!([
+        {"name": "host", "hostPath": {"path": "/var/lib/x"}},
+        {"name": "scratch", "emptyDir": {}},
+        {"name": "disk", "emptyDir": {"medium": "", "sizeLimit": "1Gi"}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "pages", "emptyDir": {"medium": "HugePages-2Mi"}},
+        {"name": "claim", "persistentVolumeClaim": {"claimName": "c"}},
+        {"name": "config", "configMap": {"name": "c"}},
+        {"name": "none", "emptyDir": null, "hostPath": null},
+    ]);
+    let local = upkeep(json!({}), json!({"volumes": volumes})).local_volumes;
+    let local: Vec<&str> = local.iter().map(AsRef::as_ref).collect();
+    assert_eq!(local, ["host", "scratch", "disk"]);
+}
+
+#[test]
+fn only_wishes_of_known_keys_are_kept_and_as_they_are_written() {
+    let annotations = json!({
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": " False",
+        "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": "a, b",
+        "karpenter.sh/do-not-disrupt": "30m",
+        "karpenter.sh/do-not-evict": "true",
+        "autoscaler.vpsie.com/safe-to-evict": "maybe",
+        "autoscaler.vpsie.com/do-not-disrupt": "",
+        "autoscaler.vpsie.com/protected": "true",
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+    });
+    let wishes = upkeep(json!({"annotations": annotations}), json!({})).wishes;
+    assert_eq!(wishes.len(), 7);
+    assert_eq!(
+        &*wishes["cluster-autoscaler.kubernetes.io/safe-to-evict"],
+        " False"
+    );
+}
+
+#[test]
+fn who_makes_a_pod_anew_is_its_controller_and_no_other_owner() {
+    let owner = |kind: &str, controller: Option<bool>| json!({"apiVersion": "v1", "kind": kind, "name": "o", "uid": "u", "controller": controller});
+    let of = |owners: Value| upkeep(json!({"ownerReferences": owners}), json!({})).controller;
+    assert_eq!(of(json!([])), None);
+    assert_eq!(
+        of(json!([owner("Node", None), owner("X", Some(false))])),
+        None
+    );
+    let found = of(json!([owner("X", None), owner("Job", Some(true))])).unwrap();
+    assert_eq!(
+        (&*found.kind, &*found.name, found.uid.as_str()),
+        ("Job", "o", "u")
+    );
+}
+
+#[test]
+fn the_grace_period_is_what_the_pod_says_and_thirty_seconds_where_it_does_not() {
+    let grace = |spec: Value| upkeep(json!({}), spec).grace.as_secs();
+    assert_eq!(grace(json!({})), 30);
+    assert_eq!(grace(json!({"terminationGracePeriodSeconds": 0})), 0);
+    assert_eq!(grace(json!({"terminationGracePeriodSeconds": 900})), 900);
+}
+
+#[test]
+fn how_far_a_pod_has_come_is_told_by_its_phase_and_its_ready_condition() {
+    let read = |node: Option<&str>, status: Value| {
+        let view = view(
+            json!({"metadata": {"name": "p"}, "spec": {"nodeName": node},
+            "status": status}),
+        );
+        view.pod(view.key(), Arc::default(), Arc::default())
+    };
+    let ready = |phase: &str, status: &str| json!({"phase": phase, "conditions": [{"type": "Ready", "status": status}]});
+    for (status, expected) in [
+        (ready("Running", "True"), PodHealth::Ready),
+        (ready("Running", "False"), PodHealth::Unready),
+        (ready("Unknown", "Unknown"), PodHealth::Unready),
+        (json!({"phase": "Running"}), PodHealth::Unready),
+        (ready("Pending", "False"), PodHealth::Starting),
+        (json!({}), PodHealth::Ready),
+    ] {
+        assert_eq!(read(Some("n"), status.clone()).health, expected, "{status}");
+    }
+    assert_eq!(read(None, json!({})).health, PodHealth::Starting);
+    let started = json!({"phase": "Running", "startTime": "2026-01-01T00:00:00Z"});
+    let started = read(Some("n"), started).started_at;
+    assert_eq!(started, "2026-01-01T00:00:00Z".parse().ok());
+}

@@ -1,4 +1,4 @@
-//! Volumes of a pod: claims, and disks that nodes can refuse.
+//! Volumes of a pod: claims, disks that nodes can refuse, and what is lost with the node.
 
 use std::{fmt, sync::Arc};
 
@@ -16,6 +16,8 @@ use serde::{
 pub(super) struct VolumeView {
     name: String,
     source: Source,
+    /// Its data is on the node itself.
+    local: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,20 @@ enum Source {
     Disk(InlineDisk),
     /// An Azure disk of a kind that no driver takes over.
     UnmanagedAzureDisk,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct EmptySource {
+    medium: Option<String>,
+}
+
+impl EmptySource {
+    /// In memory its data ends with its pod wherever that runs.
+    fn is_on_disk(&self) -> bool {
+        let medium = self.medium.as_deref().unwrap_or_default();
+        medium != "Memory" && !medium.starts_with("HugePages")
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -120,7 +136,14 @@ impl<'de> Deserialize<'de> for VolumeView {
                                 view.source = disk.of(kind);
                             }
                         }
-                        // No filter of the scheduler looks at any other kind.
+                        "hostPath" => {
+                            view.local |= map.next_value::<Option<IgnoredAny>>()?.is_some();
+                        }
+                        "emptyDir" => {
+                            let source = map.next_value::<Option<EmptySource>>()?;
+                            view.local |= source.is_some_and(|source| source.is_on_disk());
+                        }
+                        // Nothing looks at any other kind.
                         _ => {
                             map.next_value::<IgnoredAny>()?;
                         }
@@ -149,6 +172,11 @@ impl VolumeView {
             }),
             Source::Anywhere | Source::Disk(_) | Source::UnmanagedAzureDisk => None,
         }
+    }
+
+    /// Its name, where its data is on the node itself.
+    pub(super) fn local(&self) -> Option<&str> {
+        self.local.then_some(self.name.as_str())
     }
 
     /// The disk it is.

@@ -277,3 +277,18 @@ fn published_capacity_is_read_with_where_it_is() {
     assert_eq!(row.maximum_volume_size, Some(0), "nothing fits");
     assert!(row.nodes.is_none() && defect.is_some());
 }
+
+#[test]
+fn a_volume_is_free_once_its_phase_says_so() {
+    for (phase, available) in [
+        (json!("Available"), true),
+        (json!("Released"), false),
+        (json!("Pending"), false),
+        (json!(""), false),
+        (json!(null), false),
+    ] {
+        let view: VolumeView = of(json!({"metadata": {"name": "v"}, "spec": {},
+            "status": {"phase": phase}}));
+        assert_eq!(view.volume().0.available, available);
+    }
+}

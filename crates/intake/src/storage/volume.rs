@@ -109,7 +109,8 @@ impl VolumeView {
                 name: Arc::from(claim.name.as_deref().unwrap_or_default()),
                 uid: filled(claim.uid.as_ref()).map(Uid::new),
             }),
-            available: matches!(self.status.phase.as_deref(), None | Some("" | "Available")),
+            // Without a phase it is Pending (core/v1 defaults).
+            available: self.status.phase.as_deref() == Some("Available"),
             deleting: meta.deletion_timestamp.is_some(),
             attributes_class: text(spec.volume_attributes_class_name.as_ref()),
             handle,
