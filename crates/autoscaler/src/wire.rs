@@ -342,6 +342,7 @@ impl Loops {
                 }
                 return;
             };
+            self.context.begin_term(guard.watched_until());
             let effects = Effects::new(
                 self.client.clone(),
                 Arc::clone(&self.provider),
@@ -351,7 +352,6 @@ impl Loops {
                 self.metrics.clone(),
                 self.context.options.dry_run,
             );
-            self.context.begin_term();
             let stopped = beat.waiting(async {
                 tokio::select! {
                     biased;

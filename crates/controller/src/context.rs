@@ -80,6 +80,17 @@ impl Default for Options {
     }
 }
 
+/// A term of leadership.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    since: Timestamp,
+    /// Nobody led for a while before it.
+    unwatched: bool,
+}
+
+/// Without a leader for this long, nobody knows what nodes were used for meanwhile.
+const UNWATCHED: Duration = Duration::from_mins(1);
+
 /// Shared by the loops of one term.
 pub struct Context {
     /// The cluster.
@@ -110,8 +121,8 @@ pub struct Context {
     pub pools: tokio::sync::Mutex<()>,
     /// When this replica began to watch.
     pub since: Timestamp,
-    /// When its present term of leadership began.
-    led_since: Mutex<Option<Timestamp>>,
+    /// Its present term of leadership.
+    term: Mutex<Option<Term>>,
     /// The health gate of this state of the index: every step of a removal asks for it.
     gate: Mutex<Option<(Versions, Arc<Gate>)>>,
     /// Pools made, and when: an observation that began later knows better.
@@ -158,7 +169,7 @@ impl Context {
             binding: tokio::sync::Mutex::default(),
             pools: tokio::sync::Mutex::default(),
             made: Mutex::default(),
-            led_since: Mutex::default(),
+            term: Mutex::default(),
             gate: Mutex::default(),
         }
     }
@@ -177,22 +188,32 @@ impl Context {
         }
     }
 
-    /// This replica leads from now on.
-    pub fn begin_term(&self) {
-        *self
-            .led_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(self.clock.now());
+    /// This replica leads from now on; somebody did until `watched_until`, as far as is known.
+    pub fn begin_term(&self, watched_until: Option<Timestamp>) {
+        let now = self.clock.now();
+        let unwatched = watched_until.is_none_or(|until| {
+            Duration::try_from(now.duration_since(until)).is_ok_and(|gap| gap > UNWATCHED)
+        });
+        let mut term = self.term.lock().unwrap_or_else(PoisonError::into_inner);
+        *term = Some(Term { since: now, unwatched });
+    }
+
+    fn term(&self) -> Option<Term> {
+        *self.term.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Windows that began before this were not watched all the time: they prove nothing.
+    #[must_use]
+    pub fn windows_count_from(&self) -> Option<Timestamp> {
+        let term = self.term().filter(|term| term.unwatched)?;
+        // They are recorded in whole seconds.
+        Timestamp::from_second(term.since.as_second()).ok()
     }
 
     /// Since when this replica leads; the beginning of the process before it ever did.
     #[must_use]
     pub fn led_since(&self) -> Timestamp {
-        let led_since = self
-            .led_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        led_since.unwrap_or(self.since)
+        self.term().map_or(self.since, |term| term.since)
     }
 
     /// What the Secret and the flags say of the cloud.

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use runtime::Clock;
 
 pub use lease::{Leader, Leadership, Options};
@@ -32,6 +33,8 @@ pub struct LeaderGuard {
     clock: Clock,
     /// Milliseconds on `clock`; 0 once the term is over.
     valid_until: Arc<AtomicU64>,
+    /// When the lease was renewed last before this term, by the clock of who held it.
+    watched_until: Option<Timestamp>,
 }
 
 impl fmt::Debug for LeaderGuard {
@@ -43,11 +46,17 @@ impl fmt::Debug for LeaderGuard {
 }
 
 impl LeaderGuard {
-    fn new(epoch: u64, clock: Clock, valid_until: Duration) -> Self {
+    fn new(
+        epoch: u64,
+        clock: Clock,
+        valid_until: Duration,
+        watched_until: Option<Timestamp>,
+    ) -> Self {
         let guard = Self {
             epoch,
             clock,
             valid_until: Arc::default(),
+            watched_until,
         };
         guard.extend(valid_until);
         guard
@@ -55,13 +64,20 @@ impl LeaderGuard {
 
     /// A guard that is always valid, for a process without leader election.
     fn always(clock: Clock) -> Self {
-        Self::new(0, clock, Duration::MAX)
+        Self::new(0, clock, Duration::MAX, None)
     }
 
     /// The term: grows with every change of leader.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Until when somebody led before this term: what was observed over time until then is evidence
+    /// still. `None` where nobody is known to have led.
+    #[must_use]
+    pub const fn watched_until(&self) -> Option<Timestamp> {
+        self.watched_until
     }
 
     /// How long the guard is valid without a renewal.

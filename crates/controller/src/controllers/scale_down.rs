@@ -97,6 +97,7 @@ async fn once(
     memory: &mut Memory,
     beat: &Beat,
 ) -> Result<Duration, Error> {
+    forget_windows(ctx, effects, beat).await?;
     let picture = Picture::of(ctx);
     let input = picture.input(ctx, memory.many.as_ref().map(|many| many.since));
     let (plan, report) = plan::plan(&input);
@@ -137,6 +138,21 @@ async fn once(
             .unwrap_or_default()
             .clamp(Duration::from_secs(1), RESYNC)
     }))
+}
+
+/// Nobody watched for a while before this term: windows that began before it have to begin anew.
+async fn forget_windows(ctx: &Context, effects: &Effects, beat: &Beat) -> Result<(), Error> {
+    let Some(from) = ctx.windows_count_from() else {
+        return Ok(());
+    };
+    for object in ctx.state.vpsie_nodes() {
+        let since = (object.status.as_ref()).and_then(|status| status.unneeded_since.as_ref());
+        if since.is_some_and(|since| since.parse::<Timestamp>().is_ok_and(|since| since < from)) {
+            beat.beat();
+            note(ctx, effects, &object, json!({ "unneededSince": null })).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes to the status of a VPSieNode. In a dry run nothing is, and the round goes on.

@@ -161,7 +161,12 @@ impl Leader {
             guard.extend(valid_until);
         } else {
             tracing::info!(identity = self.options.identity, epoch, "leading");
-            let new = LeaderGuard::new(epoch, self.clock.clone(), valid_until);
+            let watched_until = found
+                .as_ref()
+                .and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref())
+                .map(|time| time.0);
+            let clock = self.clock.clone();
+            let new = LeaderGuard::new(epoch, clock, valid_until, watched_until);
             if let Some(old) = guard.replace(new.clone()) {
                 old.end();
             }
