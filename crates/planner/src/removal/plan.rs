@@ -237,7 +237,7 @@ pub fn plan(input: &Input<'_>) -> (Plan, Report) {
     let (mut plan, mut report) = (Plan::default(), Report::new());
     let mut eligible = Vec::new();
     for candidate in &input.candidates {
-        if let Some((cause, step)) = candidate.removal {
+        if let Some((cause, step)) = facts::removal(input, candidate) {
             let refusals = vec![Refusal::BeingRemoved { cause, step }];
             report.insert(candidate.node.clone(), refusals);
             continue;
@@ -258,32 +258,68 @@ pub fn plan(input: &Input<'_>) -> (Plan, Report) {
     (plan, report)
 }
 
-/// As [`plan`]; besides it is said of each node of ours that something else keeps whether its pods
-/// would find their places. That costs a simulation for each.
+/// What is said of a node by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Alone {
+    /// Everything that speaks against its going; nothing where it could.
+    pub refusals: Vec<Refusal>,
+    /// Where each of its pods would find its place, one after the other, if it could go.
+    pub moves: Vec<(PodKey, NodeName)>,
+}
+
+/// Judges every node as if no other went but those that are being removed: how many may go at once,
+/// and which goes first, plays no part. Of nodes of ours that something else keeps it is said, too,
+/// whether their pods would find their places; that costs a simulation for each.
 #[must_use]
-pub fn explain(input: &Input<'_>) -> (Plan, Report) {
-    let (plan, mut report) = plan(input);
+pub fn explain(input: &Input<'_>) -> BTreeMap<NodeName, Alone> {
     let facts = Facts::of(input);
     let stage = Stage::of(&facts, None);
-    let kept: Vec<&Candidate> = (input.candidates.iter())
-        .filter(|candidate| candidate.removal.is_none() && facts.group(candidate).is_some())
-        .filter(|candidate| {
-            let mut refusals = report.get(&candidate.node).into_iter().flatten();
-            // Those that were simulated have nothing else against them.
-            refusals.any(|refusal| !matches!(refusal, Refusal::Simulation(_)))
-        })
-        .collect();
-    for (node, verdict) in simulation::alone(&stage.input(&kept, Limits::NONE)) {
-        let (Verdict::Kept(reasons), Some(refusals)) = (verdict, report.get_mut(&node)) else {
-            continue;
+    let limits = Limits {
+        buffer_percent: input.settings.buffer_percent,
+        ..Limits::NONE
+    };
+    let mut alone: BTreeMap<NodeName, Alone> = BTreeMap::new();
+    // Those that nothing keeps are judged beside each other, as `plan` does it.
+    let (mut eligible, mut kept) = (Vec::new(), Vec::new());
+    for candidate in &input.candidates {
+        let refusals = if let Some((cause, step)) = facts::removal(input, candidate) {
+            vec![Refusal::BeingRemoved { cause, step }]
+        } else {
+            let refusals = facts.refusals(candidate, Purpose::Begin);
+            if refusals.is_empty() {
+                eligible.push(candidate);
+            } else if facts.group(candidate).is_some() {
+                kept.push(candidate);
+            }
+            refusals
         };
-        for refusal in reasons.into_iter().map(Refusal::Simulation) {
-            if !refusals.contains(&refusal) {
-                refusals.push(refusal);
+        let said = alone.entry(candidate.node.clone()).or_default();
+        said.refusals = refusals;
+    }
+    for asked in [eligible, kept] {
+        if asked.is_empty() {
+            continue;
+        }
+        for (node, verdict) in simulation::alone(&stage.input(&asked, limits)) {
+            let said = alone.entry(node).or_default();
+            match verdict {
+                Verdict::Removable { moves, .. } => said.moves = moves,
+                Verdict::Kept(reasons) => {
+                    for refusal in reasons.into_iter().map(Refusal::Simulation) {
+                        if !said.refusals.contains(&refusal) {
+                            said.refusals.push(refusal);
+                        }
+                    }
+                }
             }
         }
     }
-    (plan, report)
+    for said in alone.values_mut() {
+        if !said.refusals.is_empty() {
+            said.moves.clear();
+        }
+    }
+    alone
 }
 
 /// What must not have changed while the node of this VPSieNode settles and is drained: everything
@@ -309,7 +345,8 @@ pub fn still_removable(input: &Input<'_>, machine: &str) -> Result<(), Refusal> 
             ..Limits::NONE
         },
     );
-    let draining = (candidate.removal).is_some_and(|(_, step)| step >= RemovalStep::Draining);
+    let removal = facts::removal(input, candidate);
+    let draining = removal.is_some_and(|(_, step)| step >= RemovalStep::Draining);
     match simulation::judge(&asked, &candidate.node) {
         Some(Verdict::Kept(reasons)) => (reasons.into_iter())
             .find(|reason| !(draining && matches!(reason, Reason::BudgetAllowsNone { .. })))
@@ -325,7 +362,7 @@ fn wanted(facts: &Facts<'_>, candidate: &Candidate) -> Option<Refusal> {
     if input.cluster.waiting.is_empty() {
         return None;
     }
-    let rank = |one: &Candidate| match one.removal {
+    let rank = |one: &Candidate| match facts::removal(input, one) {
         Some(_) => Rank::Removing,
         None if facts.pods(&one.node).is_empty() => Rank::Empty,
         None => Rank::Staying,

@@ -50,9 +50,9 @@ impl<'a> Facts<'a> {
         let mut under_way = Vec::new();
         let mut ready: BTreeMap<&GroupKey, u32> = BTreeMap::new();
         for candidate in &input.candidates {
-            if candidate.removal.is_some() {
+            if let Some(removal) = removal(input, candidate) {
                 away.insert(candidate.node.clone());
-                under_way.extend(Some(candidate).filter(|one| counts(one)));
+                under_way.extend(Some(candidate).filter(|_| counts(removal)));
             } else if let (Some(group), Some(_)) = (&candidate.group, &candidate.machine)
                 && is_ready(input, candidate)
             {
@@ -97,7 +97,8 @@ impl<'a> Facts<'a> {
     /// Ready nodes of ours in a group that are not being removed; of those that are, this one.
     pub(super) fn ready(&self, group: &GroupKey, but: Option<&Candidate>) -> u32 {
         let others = self.ready.get(group).copied().unwrap_or(0);
-        let own = but.is_some_and(|one| one.removal.is_some() && is_ready(self.input, one));
+        let own =
+            but.is_some_and(|one| removal(self.input, one).is_some() && is_ready(self.input, one));
         others + u32::from(own)
     }
 
@@ -306,8 +307,17 @@ fn is_ready(input: &Input<'_>, candidate: &Candidate) -> bool {
     node.is_some_and(|node| node.ready)
 }
 
+/// How far the removal of a node has come; one that goes for certain is to be cordoned at least.
+pub(super) fn removal(
+    input: &Input<'_>,
+    candidate: &Candidate,
+) -> Option<(RemovalCause, RemovalStep)> {
+    let leaves = input.leaving.contains(&candidate.node);
+    let ordered = leaves.then_some((RemovalCause::Deleted, RemovalStep::Cordoning));
+    candidate.removal.or(ordered)
+}
+
 /// What failed is taken away whenever that can be done; it does not keep others.
-fn counts(candidate: &Candidate) -> bool {
-    (candidate.removal)
-        .is_some_and(|(cause, step)| cause != RemovalCause::Failed && step != RemovalStep::Gone)
+fn counts((cause, step): (RemovalCause, RemovalStep)) -> bool {
+    cause != RemovalCause::Failed && step != RemovalStep::Gone
 }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{Budget, Cluster, GroupKey, NodeName, Pod, PodState};
+use model::{Budget, Cluster, GroupKey, NodeName, Pod, PodKey, PodState};
 
 use super::{
     Candidate, Chosen, Many, Plan, Report,
@@ -118,6 +118,20 @@ impl<'a> Stage<'a> {
         u32::try_from(simulation::choose(&input).removals.len()).unwrap_or(u32::MAX)
     }
 
+    /// Why a node that would go has to be drained with no other beside it, if it has.
+    fn waves(&self, removal: &simulation::Removal) -> Option<Reason> {
+        let moving: BTreeSet<&PodKey> = removal.moves.iter().map(|(pod, _)| pod).collect();
+        let pods = self.facts.pods(&removal.node).iter();
+        let pods: Vec<_> = pods.filter(|pod| moving.contains(&pod.key)).collect();
+        self.budgets.iter().find_map(|budget| {
+            let count = pods.iter().filter(|pod| asks(budget, pod)).count();
+            (count > budget.allowed as usize).then(|| Reason::DrainedAlone {
+                budget: format!("{}/{}", budget.namespace, budget.name),
+                allowed: budget.allowed,
+            })
+        })
+    }
+
     /// What the simulation says, in the words of who knows of removals that are under way.
     fn refusal(&self, candidate: &Candidate, reason: Reason) -> Refusal {
         if !matches!(reason, Reason::EnoughAtOnce { .. }) {
@@ -132,16 +146,20 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// The API server asks the budget before it evicts the pod.
+fn asks(budget: &Budget, pod: &Pod) -> bool {
+    budget.namespace == pod.class.namespace
+        && !budget.spares(pod.health)
+        && budget.selector.matches(&pod.class.labels)
+}
+
 /// Takes what these pods spend off the budgets; says whether a node with more of them than one
 /// allows is among those that are going: it is drained in waves, with no other beside it.
 fn spend<'p>(budgets: &mut [Budget], pods: impl Iterator<Item = &'p Arc<Pod>>) -> bool {
     let mut spent: BTreeMap<(usize, Option<&NodeName>), u32> = BTreeMap::new();
     for pod in pods {
         for (index, budget) in budgets.iter().enumerate() {
-            if budget.namespace == pod.class.namespace
-                && !budget.spares(pod.health)
-                && budget.selector.matches(&pod.class.labels)
-            {
+            if asks(budget, pod) {
                 *spent.entry((index, pod.node())).or_default() += 1;
             }
         }
@@ -204,6 +222,12 @@ pub(super) fn choose(
         else {
             continue;
         };
+        if !facts.under_way.is_empty()
+            && let Some(reason) = stage.waves(&removal)
+        {
+            report.insert(removal.node, vec![reason.into()]);
+            continue;
+        }
         // A pod that is ending is waited for, like those that move.
         let cause = if facts.pods(&removal.node).is_empty() {
             RemovalCause::Empty

@@ -28,6 +28,12 @@ pub fn markdown() -> String {
 }
 
 impl Refusal {
+    /// What a user does about it, in Markdown.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        advice(self).1
+    }
+
     /// One of each, in the order in which they are documented.
     #[must_use]
     pub fn examples() -> Vec<Self> {
