@@ -2,7 +2,7 @@
 
 use controller::{
     context::Context,
-    controllers::{machines, node_group, scale_down, scale_up},
+    controllers::{collector, machines, node_group, scale_down, scale_up},
     effects::Effects,
     pulse::Pulse,
 };
@@ -17,13 +17,20 @@ pub(crate) async fn run(ctx: &Context, effects: &Effects, pulse: &Pulse, stop: &
         () = ctx.state.wait_synced() => {}
     }
     tracing::info!(epoch = effects.epoch(), "the loops begin");
-    let [cloud, groups, up, down] =
-        ["cloud", "node groups", "scale-up", "scale-down"].map(|name| pulse.begin(name));
-    let others = futures::future::join4(
+    let [cloud, groups, up, down, collector] = [
+        "cloud",
+        "node groups",
+        "scale-up",
+        "scale-down",
+        "collector",
+    ]
+    .map(|name| pulse.begin(name));
+    let others = futures::future::join5(
         Box::pin(ctx.cloud.run(&cloud)),
         Box::pin(node_group::run(ctx, effects, &groups)),
         Box::pin(scale_up::run(ctx, effects, &up)),
         Box::pin(scale_down::run(ctx, effects, &down)),
+        Box::pin(collector::run(ctx, effects, &collector)),
     );
     let others = async {
         tokio::select! {

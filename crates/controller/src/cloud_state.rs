@@ -19,6 +19,7 @@ use std::{
 use cloud::{Call, Catalogue, CloudError, CloudProvider, ErrorClass, Permit, Scope};
 use futures::future::join_all;
 use model::{DatacenterId, InstanceId, Observation};
+use planner::collect::Roll;
 use runtime::watch;
 use runtime::{Clock, Randomness};
 use tokio::sync::Notify;
@@ -64,6 +65,7 @@ struct ScopeState {
     error: Option<CloudError>,
     defects: Vec<String>,
     absent: BTreeMap<InstanceId, Absence>,
+    roll: Arc<Roll>,
     /// Clock readings ([`Clock::monotonic`]).
     looked_at: Option<Duration>,
     wanted: bool,
@@ -192,6 +194,14 @@ impl CloudState {
             .scopes
             .get(scope)
             .and_then(|state| state.latest.clone())
+    }
+
+    /// The latest complete observation of `scope`, and who was there how often up to it.
+    #[must_use]
+    pub fn roll(&self, scope: &Scope) -> Option<(Arc<Observation>, Arc<Roll>)> {
+        let inner = self.lock();
+        let state = inner.scopes.get(scope)?;
+        Some((state.latest.clone()?, Arc::clone(&state.roll)))
     }
 
     /// Since when and how often `instance` was missing from complete observations, without a
@@ -332,6 +342,8 @@ impl CloudState {
                 state.defects.clone_from(&observation.defects);
                 if observation.complete {
                     count_absences(&mut state.absent, &tracked, &observation, began);
+                    let arrived = self.clock.now();
+                    Arc::make_mut(&mut state.roll).note(&observation, &tracked, arrived, began);
                     state.latest = Some(Arc::new(observation));
                 }
             }

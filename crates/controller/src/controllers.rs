@@ -1,6 +1,7 @@
 //! The control loops. Each observes, calls the planner, and carries out what it says.
 
 pub mod brakes;
+pub mod collector;
 pub mod expected;
 pub mod groups;
 pub mod machines;

@@ -26,7 +26,7 @@ pub use self::groups::GroupFigures;
 use self::labels::{
     BreakerChangeLabels, BreakerLabels, ControllerErrorLabels, ControllerLabels, ErrorLabels,
     EventLabels, GroupLabels, KindLabels, MethodLabels, PhaseLabels, ReasonLabels, RequestLabels,
-    ResultLabels, RuleLabels, StateLabels, TransitionLabels,
+    ResultLabels, RuleLabels, ScopeLabels, StateLabels, TransitionLabels, UnownedLabels,
 };
 
 /// The prefix of every metric.
@@ -68,7 +68,8 @@ pub struct Metrics {
     effects_refused: Counter,
     plans_refused: Family<RuleLabels, Counter>,
     withheld: Counter,
-    unowned_machines: Gauge,
+    unowned_machines: Family<UnownedLabels, Gauge>,
+    removals_stopped: Family<ScopeLabels, Gauge>,
     leading: Gauge,
     index_rows: Family<KindLabels, Gauge>,
     informer_age: Family<KindLabels, Gauge>,
@@ -179,7 +180,9 @@ exported! {
     "dry_run_withheld" withheld
         "Changes that were decided on and not made, because this is a dry run"
     "unowned_machines" unowned_machines
-        "Workers of our clusters that belong to no VPSieNode"
+        "Workers of a VPSie cluster that belong to no VPSieNode, by what they are"
+    "removals_stopped" removals_stopped
+        "1 while nothing is removed in a VPSie cluster, because a deletion took another machine"
     "leader" leading
         "1 while this replica leads"
     "index_rows" index_rows
@@ -227,7 +230,8 @@ impl Metrics {
             effects_refused: Counter::default(),
             plans_refused: Family::default(),
             withheld: Counter::default(),
-            unowned_machines: Gauge::default(),
+            unowned_machines: Family::default(),
+            removals_stopped: Family::default(),
             leading: Gauge::default(),
             index_rows: Family::default(),
             informer_age: Family::default(),

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no randomness: the same input gives the same bytes.
 
 pub mod audit;
+pub mod collect;
 pub mod lifecycle;
 pub mod reason;
 pub mod removal;

@@ -173,11 +173,9 @@ async fn once(
             failed = failed.or(outcome.err());
         }
     }
-    ctx.unowned.send_if_modified(|present| {
-        let changed = *present != unowned;
-        *present = unowned;
-        changed
-    });
+    if *ctx.unowned.borrow() != unowned {
+        ctx.unowned.send_replace(unowned);
+    }
     failed.map_or(Ok(()), Err)
 }
 

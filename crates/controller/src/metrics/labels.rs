@@ -49,6 +49,8 @@ labels! {
     EventLabels { event_type, reason }
     KindLabels { kind }
     RuleLabels { rule }
+    ScopeLabels { scope }
+    UnownedLabels { scope, kind }
 }
 
 pub(super) fn group_labels(group: &GroupKey) -> GroupLabels {

@@ -7,7 +7,7 @@ use super::{
     Metrics,
     labels::{
         BreakerChangeLabels, BreakerLabels, ControllerErrorLabels, ControllerLabels, ErrorLabels,
-        EventLabels, KindLabels, MethodLabels, RequestLabels, ResultLabels, RuleLabels, sanitize,
+        EventLabels, KindLabels, MethodLabels, RequestLabels, ResultLabels, RuleLabels, ScopeLabels, UnownedLabels, sanitize,
     },
 };
 
@@ -139,10 +139,35 @@ impl Metrics {
         self.effects_refused.inc();
     }
 
-    /// How many workers belong to no VPSieNode.
-    pub fn unowned(&self, machines: usize) {
+    /// How many workers of a scope belong to no VPSieNode and are of this kind.
+    pub fn unowned(&self, scope: &str, kind: &str, machines: usize) {
         self.unowned_machines
+            .get_or_create(&UnownedLabels {
+                scope: sanitize(scope),
+                kind: sanitize(kind),
+            })
             .set(i64::try_from(machines).unwrap_or(i64::MAX));
+    }
+
+    /// Whether all removals of a scope are stopped.
+    pub fn removals_stopped(&self, scope: &str, stopped: bool) {
+        self.removals_stopped
+            .get_or_create(&ScopeLabels {
+                scope: sanitize(scope),
+            })
+            .set(i64::from(stopped));
+    }
+
+    /// A scope is nobody's any more: its figures go. `kinds` are those of its workers.
+    pub fn forget_scope(&self, scope: &str, kinds: &[&str]) {
+        let scope = sanitize(scope);
+        for kind in kinds {
+            self.unowned_machines.remove(&UnownedLabels {
+                scope: scope.clone(),
+                kind: sanitize(kind),
+            });
+        }
+        self.removals_stopped.remove(&ScopeLabels { scope });
     }
 
     /// Whether this replica leads.
