@@ -261,7 +261,7 @@ impl Picture {
             Object::Told(told) => {
                 if ours {
                     let about = format!("{} {}", told.about_kind, told.about);
-                    if told.reason == "UnownedMachine" || told.reason == "AmbiguousCreate" {
+                    if told.about_kind == "NodeGroup" || told.about_kind == "VPSieNode" {
                         self.reported.push(told.message.clone());
                     }
                     self.told.entry(about).or_default().insert(told.reason);

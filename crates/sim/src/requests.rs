@@ -96,6 +96,16 @@ impl Writer {
             .await
     }
 
+    /// Merge patch of an object at a path.
+    pub(crate) async fn merge_path(
+        &self,
+        path: String,
+        patch: &Value,
+    ) -> Result<Value, kube::Error> {
+        self.send(Method::PATCH, path, "application/merge-patch+json", patch)
+            .await
+    }
+
     /// Merge patch of the status.
     pub(crate) async fn merge_status(
         &self,

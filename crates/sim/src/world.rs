@@ -1,6 +1,7 @@
 //! The world: both servers, the actors between them, and the hands that change it.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
@@ -415,6 +416,24 @@ impl<K: ApiServer> World<K> {
         match self.writer.apply(&path, object).await {
             Ok(_) => Ok(()),
             Err(source) => Err(refused("apply", object, source)),
+        }
+    }
+
+    /// Changes one object, whatever its kind, as `kubectl patch --type=merge` does.
+    pub async fn patch(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        change: impl Borrow<Value>,
+    ) -> Result<(), WorldError> {
+        let object = json!({"apiVersion": api_version, "kind": kind,
+            "metadata": {"namespace": namespace, "name": name}});
+        let path = path_of(&object).ok_or_else(|| WorldError::NoObject(named(&object)))?;
+        match self.writer.merge_path(path, change.borrow()).await {
+            Ok(_) => Ok(()),
+            Err(source) => Err(refused("patch", &object, source)),
         }
     }
 

@@ -72,9 +72,10 @@ impl Rule for FewAtOnce {
             .values()
             .filter(|other| other.meta.uid != record.meta.uid)
             .filter(|other| {
-                other
-                    .voluntary_removal()
-                    .is_some_and(|removal| removal.step != "Gone")
+                // Once its Node is gone it disturbs nobody any more.
+                other.voluntary_removal().is_some_and(|removal| {
+                    !matches!(removal.step.as_str(), "DeletingMachine" | "Gone")
+                })
             })
             .count();
         let workers = picture.workers().count();

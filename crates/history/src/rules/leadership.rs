@@ -1,6 +1,8 @@
 //! Who may act and on what knowledge: S10 fresh facts, S11 one writer.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 
 use super::{Rule, broken};
 use crate::{
@@ -10,12 +12,13 @@ use crate::{
     picture::{Picture, Step, after, key_of},
 };
 
-/// S10: evictions, deletions of Nodes and the first request for the end of a machine rest on reads of
-/// the present state that are at most ten seconds older. How old the caches are is not in a history.
+/// S10: evictions, deletions of Nodes and the decision that a machine ends rest on reads of the
+/// present state that are at most ten seconds older. What was decided and recorded may be asked for
+/// again. How old the caches are is not in a history.
 #[derive(Default)]
 pub(super) struct FreshFacts {
-    /// Machines whose end was asked for.
-    asked: BTreeSet<String>,
+    /// Machines whose end was recorded as asked for, and when.
+    decided: BTreeMap<String, Timestamp>,
 }
 
 /// In seconds.
@@ -49,8 +52,20 @@ impl Rule for FreshFacts {
                 }
             }
         }
+        if let Some((_, record)) = step.record(picture)
+            && let Some(machine) = &record.machine
+        {
+            if record.removal.as_ref().is_some_and(|removal| removal.sent) {
+                self.decided.entry(machine.clone()).or_insert(picture.now);
+            } else {
+                self.decided.remove(machine);
+            }
+        }
         if let Some(machine) = step.machine_deletion()
-            && self.asked.insert(machine.to_owned())
+            && self
+                .decided
+                .get(machine)
+                .is_none_or(|decided| after(*decided, FRESH) >= picture.now)
         {
             let mut names: Vec<&str> = Vec::new();
             let vm = picture.machines.get(machine);
