@@ -7,7 +7,9 @@
 //! zones and two pools; of the workloads a fifth stays apart by hostname, a fifth spreads over
 //! zones, a fifth asks for a pool, and each has a budget. `stuck`: as `mixed`, but every node has a
 //! pod that keeps apart from its likes by hostname, so that none can go. `one`: one node of 100
-//! with 1,000 pods.
+//! with 1,000 pods. `plan`: the whole plan for 1,000 and 5,000 nodes as in `mixed`, the rules of
+//! groups, nodes and pods included, every node taken as unneeded; `still`: whether one node of 100
+//! with 1,000 pods may still go.
 //! Each is repeated `ROUNDS` times (5); the least and the median are told.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // A measurement needs the wall clock.
 
@@ -18,12 +20,20 @@ use std::{
     time::Instant,
 };
 
+use jiff::Timestamp;
 use model::{
-    Cluster, GroupKey, HourlyPrice, InclusionPolicy, LabelSelector, Labels, Namespaces, Node,
-    NodeName, NodeShape, Operator, Pod, PodKey, PodRole, PodState, PodTerm, Requirement, Resources,
-    SchedulingClass, SpreadConstraint, Uid,
+    Cluster, Controller, Disruption, GroupKey, HourlyPrice, InclusionPolicy, LabelSelector, Labels,
+    Namespaces, Node, NodeName, NodeShape, Operator, Pod, PodKey, PodRole, PodState, PodTerm,
+    Requirement, Resources, SchedulingClass, SpreadConstraint, Uid, Upkeep, WorkloadKind,
+    Workloads,
 };
-use planner::removal::simulation::{Budget, Candidate, Group, Input, Limits, choose, judge, scan};
+use planner::{
+    lifecycle::{Cordon, RemovalCause, RemovalStep},
+    removal::{
+        plan::{self, Brakes, Settings},
+        simulation::{Budget, Candidate, Group, Input, Limits, choose, judge, scan},
+    },
+};
 use rust_decimal::Decimal;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -97,8 +107,22 @@ fn pod(index: usize, class: &Arc<SchedulingClass>, node: &NodeName) -> Arc<Pod> 
         created_at: None,
         started_at: None,
         health: model::PodHealth::Ready,
-        upkeep: Arc::default(),
+        upkeep: Arc::new(Upkeep {
+            controller: Some(Controller {
+                kind: "ReplicaSet".into(),
+                name: "app".into(),
+                uid: Uid::new(owner(&class.labels)),
+            }),
+            ..Upkeep::default()
+        }),
     })
+}
+
+fn owner(labels: &Labels) -> String {
+    labels
+        .get("app")
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 /// Everything of one cluster.
@@ -275,6 +299,118 @@ fn input<'a>(world: &'a World, leaving: &'a BTreeSet<NodeName>, limits: Limits) 
     }
 }
 
+/// What [`plan::plan`] looks at besides the cluster.
+fn disruption(world: &World) -> Disruption {
+    let pods = world.cluster.bound.iter();
+    let owners = pods.map(|pod| (Uid::new(owner(&pod.class.labels)), 3));
+    let sets = Workloads {
+        replicas: owners.collect(),
+        complete: true,
+    };
+    Disruption {
+        budgets: Some(world.budgets.clone()),
+        workloads: [(WorkloadKind::ReplicaSet, sets)].into(),
+        usage: BTreeMap::new(),
+    }
+}
+
+fn plan_input<'a>(
+    world: &'a World,
+    leaving: &'a BTreeSet<NodeName>,
+    disruption: &'a Disruption,
+    settings: &'a Settings,
+) -> plan::Input<'a> {
+    let key = GroupKey::new("default", "all");
+    let minutes = std::time::Duration::from_mins;
+    let group = plan::Group {
+        min_nodes: 1,
+        enabled: true,
+        window: minutes(10),
+        cooldown: minutes(10),
+        last_scaled_at: None,
+        in_flight: 0,
+        deleting: false,
+        paused: false,
+        cpu_threshold: 50,
+        memory_threshold: 50,
+        at_once: u32::MAX,
+    };
+    let candidate = |(node, price): (&NodeName, &HourlyPrice)| plan::Candidate {
+        node: node.clone(),
+        machine: Some(format!("default/{node}")),
+        group: Some(key.clone()),
+        managed: true,
+        ready_at: Some(Timestamp::UNIX_EPOCH),
+        unneeded_since: None,
+        protected_by: None,
+        allowed_hours: None,
+        startup_taints: vec![],
+        control_plane: false,
+        cordon: Cordon::None,
+        own: false,
+        savings: Some(*price),
+        removal: None,
+    };
+    plan::Input {
+        now: Timestamp::from_second(1_000_000).unwrap(),
+        cluster: &world.cluster,
+        leaving,
+        disruption,
+        candidates: world.prices.iter().map(candidate).collect(),
+        groups: [(key.clone(), group)].into(),
+        settings,
+        brakes: Brakes {
+            // Many look removable, and it has been seen.
+            many_since: Some(Timestamp::UNIX_EPOCH),
+            ..Brakes::default()
+        },
+    }
+}
+
+fn time_plans(wanted: impl Fn(&str) -> bool) {
+    let leaving = BTreeSet::new();
+    let settings = Settings {
+        assume_unneeded: true,
+        ..Settings::default()
+    };
+    for nodes in [1000, 5000] {
+        if !wanted("plan") {
+            continue;
+        }
+        let world = mixed(nodes, 30);
+        let disruption = disruption(&world);
+        let input = plan_input(&world, &leaving, &disruption, &settings);
+        let (least, median, (plan, report)) = time(|| plan::plan(&input));
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for refusal in report.values().flatten() {
+            *reasons.entry(refusal.name()).or_default() += 1;
+        }
+        println!(
+            "{}",
+            serde_json::json!({
+                "workload": "plan", "nodes": nodes, "pods": world.cluster.bound.len(),
+                "removed": plan.remove.len(), "removable": plan.many.map(|many| many.removable),
+                "left": reasons, "leastMillis": least, "medianMillis": median,
+            })
+        );
+    }
+    if wanted("still") {
+        let world = mixed(100, 7);
+        let disruption = disruption(&world);
+        let mut input = plan_input(&world, &leaving, &disruption, &settings);
+        input.candidates[50].removal = Some((RemovalCause::Underutilized, RemovalStep::Settling));
+        let machine = input.candidates[50].machine.clone().unwrap();
+        let (least, median, still) = time(|| plan::still_removable(&input, &machine));
+        println!(
+            "{}",
+            serde_json::json!({
+                "workload": "still", "nodes": 100, "pods": world.cluster.bound.len(),
+                "removable": still.is_ok(), "leastMillis": least, "medianMillis": median,
+            })
+        );
+    }
+}
+
 /// The least and the median of some rounds, in milliseconds.
 fn time<T>(mut what: impl FnMut() -> T) -> (f64, f64, T) {
     let rounds = std::env::var("ROUNDS").map_or(5, |text| text.parse().unwrap());
@@ -293,6 +429,7 @@ fn time<T>(mut what: impl FnMut() -> T) -> (f64, f64, T) {
 fn main() {
     let only = std::env::args().nth(1);
     let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
+    time_plans(wanted);
     let leaving = BTreeSet::new();
     if wanted("equal") {
         let world = equal(2000);

@@ -252,6 +252,7 @@ pub fn plan(input: &Input<'_>) -> (Plan, Report) {
     }
     if !eligible.is_empty() {
         joint::choose(&facts, &eligible, &mut plan, &mut report);
+        confirm(input, &mut plan, &mut report);
     }
     let refusals = report.values().flatten();
     plan.look_again_at = refusals.filter_map(Refusal::ends_at).min();
@@ -273,7 +274,7 @@ pub struct Alone {
 #[must_use]
 pub fn explain(input: &Input<'_>) -> BTreeMap<NodeName, Alone> {
     let facts = Facts::of(input);
-    let stage = Stage::of(&facts, None);
+    let stage = Stage::of(&facts, &[]);
     let limits = Limits {
         buffer_percent: input.settings.buffer_percent,
         ..Limits::NONE
@@ -331,29 +332,96 @@ pub fn still_removable(input: &Input<'_>, machine: &str) -> Result<(), Refusal> 
     let candidate = same.next().ok_or(Refusal::NoVPSieNode)?;
     let facts = Facts::of(input);
     let first = facts.refusals(candidate, Purpose::GoOn).into_iter().next();
-    if let Some(refusal) = first.or_else(|| wanted(&facts, candidate)) {
-        return Err(refusal);
+    let refusal = first.or_else(|| displaced(&facts, candidate));
+    refusal.map_or(Ok(()), Err)
+}
+
+/// Leaves out of a plan what would be taken back as soon as it has begun. Where pods that wait, and
+/// those of several nodes, find their places depends on the order in which they are placed; it is
+/// another one once removals are under way.
+fn confirm(input: &Input<'_>, plan: &mut Plan, report: &mut Report) {
+    let mut begun = input.clone();
+    let mut kept: Vec<Chosen> = Vec::new();
+    for chosen in std::mem::take(&mut plan.remove) {
+        note_removal(
+            &mut begun,
+            &chosen,
+            Some((chosen.cause, RemovalStep::Cordoning)),
+        );
+        let facts = Facts::of(&begun);
+        let refusal = |chosen: &Chosen| {
+            let candidates = begun.candidates.iter();
+            let mut same = candidates.filter(|one| one.node == chosen.node);
+            same.next().and_then(|one| displaced(&facts, one))
+        };
+        let refused = refusal(&chosen).or_else(|| {
+            let before = kept.iter().find(|before| refusal(before).is_some());
+            before.map(|before| Refusal::RemovalInProgress(before.machine.clone()))
+        });
+        match refused {
+            None => kept.push(chosen),
+            Some(refusal) => {
+                note_removal(&mut begun, &chosen, None);
+                report.insert(chosen.node, vec![refusal]);
+            }
+        }
+    }
+    plan.remove = kept;
+}
+
+fn note_removal(
+    input: &mut Input<'_>,
+    chosen: &Chosen,
+    removal: Option<(RemovalCause, RemovalStep)>,
+) {
+    let mut candidates = input.candidates.iter_mut();
+    if let Some(candidate) = candidates.find(|one| one.node == chosen.node) {
+        candidate.removal = removal;
+    }
+}
+
+/// Why a node whose removal is under way is needed where it is, if it is: by a pod that waits, or
+/// by those on it.
+fn displaced(facts: &Facts<'_>, candidate: &Candidate) -> Option<Refusal> {
+    if let Some(refusal) = wanted(facts, candidate) {
+        return Some(refusal);
     }
     if !(facts.pods(&candidate.node).iter()).any(|pod| pods::has_to_move(pod)) {
-        return Ok(());
+        return None;
     }
-    let stage = Stage::of(&facts, Some(candidate));
-    let asked = stage.input(
-        &[candidate],
-        Limits {
-            buffer_percent: input.settings.buffer_percent,
-            ..Limits::NONE
-        },
-    );
-    let removal = facts::removal(input, candidate);
-    let draining = removal.is_some_and(|(_, step)| step >= RemovalStep::Draining);
-    match simulation::judge(&asked, &candidate.node) {
-        Some(Verdict::Kept(reasons)) => (reasons.into_iter())
-            .find(|reason| !(draining && matches!(reason, Reason::BudgetAllowsNone { .. })))
-            .map_or(Ok(()), |reason| Err(reason.into())),
-        Some(Verdict::Removable { .. }) => Ok(()),
-        None => Err(Reason::NodeNotFound.into()),
+    let limits = Limits {
+        buffer_percent: facts.input.settings.buffer_percent,
+        ..Limits::NONE
+    };
+    let stage = Stage::of(facts, &[candidate]);
+    let refusal = match simulation::judge(&stage.input(&[candidate], limits), &candidate.node)? {
+        Verdict::Removable { .. } => return None,
+        Verdict::Kept(reasons) => {
+            let removal = facts::removal(facts.input, candidate);
+            let draining = removal.is_some_and(|(_, step)| step >= RemovalStep::Draining);
+            let mut reasons = reasons.into_iter();
+            // A drain spends its budgets itself.
+            reasons.find(|one| !(draining && matches!(one, Reason::BudgetAllowsNone { .. })))?
+        }
+    };
+    // With those beside it whose removal can be taken back, too, its pods may find their places in
+    // another order.
+    let removals = facts.under_way.iter().copied();
+    let together: Vec<&Candidate> = removals.filter(|one| is_voluntary(one)).collect();
+    if together.len() > 1 {
+        let stage = Stage::of(facts, &together);
+        let found = simulation::choose(&stage.input(&together, limits)).removals;
+        if found.len() == together.len() {
+            return None;
+        }
     }
+    Some(refusal.into())
+}
+
+/// Its removal can be taken back.
+fn is_voluntary(candidate: &Candidate) -> bool {
+    (candidate.removal)
+        .is_some_and(|(cause, step)| cause.is_voluntary() && step < RemovalStep::DeletingNode)
 }
 
 /// A pod that waits and would be placed on this node, were its removal taken back.

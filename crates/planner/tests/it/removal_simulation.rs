@@ -1,7 +1,7 @@
 //! The joint simulation of removals: what it promises, held against the independent checker and
 //! against trying everything.
 
-mod exhaustive;
+pub(crate) mod exhaustive;
 mod laws;
 
 use std::{

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use model::{Budget, Pod, PodHealth, WorkloadKind};
 
 use super::{Findings, evicted, is_going};
-use crate::removal::plan::{Chosen, Input, Plan};
+use crate::{
+    lifecycle::{RemovalCause, RemovalStep},
+    removal::plan::{Chosen, Input, Plan},
+};
 
 /// The pods of one node, each by itself.
 pub(super) fn judge(input: &Input<'_>, chosen: &Chosen, findings: &mut Findings) {
@@ -135,7 +138,14 @@ pub(super) fn judge_budgets(input: &Input<'_>, plan: &Plan, findings: &mut Findi
             }
         }
     }
-    let others = (input.candidates.iter()).any(|one| is_going(input, one));
+    // What failed and has no pods left keeps nobody waiting.
+    let others = input.candidates.iter().any(|one| {
+        let counts = match one.removal {
+            Some((cause, step)) => cause != RemovalCause::Failed && step != RemovalStep::Gone,
+            None => true,
+        };
+        is_going(input, one) && (counts || evicted(input, &one.node).next().is_some())
+    });
     for (index, (pods, _)) in spent {
         let Budget {
             namespace,

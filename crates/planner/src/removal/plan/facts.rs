@@ -94,12 +94,13 @@ impl<'a> Facts<'a> {
         self.input.groups.get(key)
     }
 
-    /// Ready nodes of ours in a group that are not being removed; of those that are, this one.
-    pub(super) fn ready(&self, group: &GroupKey, but: Option<&Candidate>) -> u32 {
+    /// Ready nodes of ours in a group that are not being removed; of those that are, these.
+    pub(super) fn ready(&self, group: &GroupKey, own: &[&Candidate]) -> u32 {
         let others = self.ready.get(group).copied().unwrap_or(0);
-        let own =
-            but.is_some_and(|one| removal(self.input, one).is_some() && is_ready(self.input, one));
-        others + u32::from(own)
+        let own = own.iter().filter(|one| one.group.as_ref() == Some(group));
+        let own = own.filter(|one| removal(self.input, one).is_some());
+        let own = own.filter(|one| is_ready(self.input, one)).count();
+        others.saturating_add(u32::try_from(own).unwrap_or(u32::MAX))
     }
 
     fn node(&self, candidate: &Candidate) -> Option<&'a Node> {
@@ -250,7 +251,11 @@ impl<'a> Facts<'a> {
         if !group.enabled {
             refusals.push(Refusal::ScaleDownDisabled);
         }
-        let own = Some(candidate).filter(|_| purpose == Purpose::GoOn);
+        // What has begun does not count against itself.
+        let own: &[&Candidate] = match purpose {
+            Purpose::Begin => &[],
+            Purpose::GoOn => &[candidate],
+        };
         let ready = (candidate.group.as_ref()).map_or(0, |key| self.ready(key, own));
         if ready <= group.min_nodes {
             let min_nodes = group.min_nodes;

@@ -1,7 +1,8 @@
 //! The nodes that nothing forbids, beside each other and beside the removals that are under way.
 //!
-//! The pods of nodes that are going are placed first, like those that wait, and count against the
-//! budgets they are under: what is chosen now takes nothing that was promised before.
+//! For each pod of a node that is going room is kept where it could go, and it counts against the
+//! budgets it is under: what is chosen now takes nothing that was promised before. Rules between
+//! pods see such a pod where it still is.
 
 use std::{
     borrow::Cow,
@@ -9,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{Budget, Cluster, GroupKey, NodeName, Pod, PodKey, PodState};
+use model::{Budget, Cluster, GroupKey, Labels, NodeName, Pod, PodKey, PodState, SchedulingClass};
 
 use super::{
     Candidate, Chosen, Many, Plan, Report,
@@ -36,16 +37,16 @@ pub(super) struct Stage<'a> {
     groups: BTreeMap<GroupKey, simulation::Group>,
     /// How many more may go at once.
     limits: Limits,
+    /// Nodes that are going have pods that have to move, or count among those at once.
+    beside: bool,
 }
 
 impl<'a> Stage<'a> {
-    /// Beside all removals that are under way, but for that of `own`.
-    pub(super) fn of(facts: &'a Facts<'a>, own: Option<&Candidate>) -> Self {
+    /// Beside all removals that are under way, but for those of `own`.
+    pub(super) fn of(facts: &'a Facts<'a>, own: &[&Candidate]) -> Self {
         let input = facts.input;
         let mut leaving = facts.away.clone();
-        if let Some(own) = own {
-            leaving.remove(&own.node);
-        }
+        leaving.retain(|node| own.iter().all(|one| one.node != *node));
         let moving = |pod: &Arc<Pod>| {
             has_to_move(pod) && pod.node().is_some_and(|node| leaving.contains(node))
         };
@@ -54,8 +55,9 @@ impl<'a> Stage<'a> {
             &mut budgets,
             input.cluster.bound.iter().filter(|pod| moving(pod)),
         );
-        let cluster = if input.cluster.bound.iter().any(moving) {
-            Cow::Owned(without(input.cluster, moving))
+        let moves = input.cluster.bound.iter().any(moving);
+        let cluster = if moves {
+            Cow::Owned(with_room_for(input.cluster, moving))
         } else {
             Cow::Borrowed(input.cluster)
         };
@@ -79,6 +81,7 @@ impl<'a> Stage<'a> {
                 at_once: if in_waves { 0 } else { left },
                 buffer_percent: input.settings.buffer_percent,
             },
+            beside: moves || !facts.under_way.is_empty(),
             facts,
             cluster,
             leaving,
@@ -173,18 +176,27 @@ fn spend<'p>(budgets: &mut [Budget], pods: impl Iterator<Item = &'p Arc<Pod>>) -
     in_waves
 }
 
-/// The cluster in which these pods wait for a place.
-fn without(cluster: &Cluster, moving: impl Fn(&Arc<Pod>) -> bool) -> Cluster {
+/// The cluster in which a place is kept for each of these pods: one that waits and asks for as much,
+/// yet is of no concern to rules between pods.
+fn with_room_for(cluster: &Cluster, moving: impl Fn(&Arc<Pod>) -> bool) -> Cluster {
     let mut cluster = cluster.clone();
-    let (moving, staying) = cluster.bound.into_iter().partition(moving);
-    cluster.bound = staying;
-    let moving: Vec<Arc<Pod>> = moving;
-    cluster.waiting.extend(moving.into_iter().map(|pod| {
-        let mut pod = Pod::clone(&pod);
-        pod.state = PodState::Waiting;
-        pod.nominated = None;
-        Arc::new(pod)
-    }));
+    let moving = cluster.bound.iter().filter(|pod| moving(pod));
+    let kept = moving.map(|pod| {
+        let mut kept = Pod::clone(pod);
+        kept.state = PodState::Waiting;
+        kept.nominated = None;
+        kept.class = Arc::new(SchedulingClass {
+            labels: Labels::new(),
+            spread: Vec::new(),
+            affinity: Vec::new(),
+            anti_affinity: Vec::new(),
+            claims: Vec::new(),
+            disks: Vec::new(),
+            ..SchedulingClass::clone(&pod.class)
+        });
+        Arc::new(kept)
+    });
+    cluster.waiting.extend(kept);
     cluster
 }
 
@@ -195,7 +207,7 @@ pub(super) fn choose(
     plan: &mut Plan,
     report: &mut Report,
 ) {
-    let stage = Stage::of(facts, None);
+    let stage = Stage::of(facts, &[]);
     let mut scan = simulation::scan(&stage.input(eligible, stage.limits));
     let by_name: BTreeMap<&NodeName, &Candidate> =
         eligible.iter().map(|one| (&one.node, *one)).collect();
@@ -222,7 +234,7 @@ pub(super) fn choose(
         else {
             continue;
         };
-        if !facts.under_way.is_empty()
+        if stage.beside
             && let Some(reason) = stage.waves(&removal)
         {
             report.insert(removal.node, vec![reason.into()]);

@@ -10,16 +10,16 @@ use super::{Case, HOSTNAME, app, node, term};
 /// The most that can be saved, by trying every set of nodes and every place of every pod. Pods ask
 /// for CPU and memory; those of one app with a name in `apart` keep away from each other.
 #[derive(Clone, Debug)]
-struct Exhaustive {
+pub(crate) struct Exhaustive {
     /// (CPU, memory) free without pods, price.
-    nodes: Vec<([i64; 2], i64)>,
+    pub(crate) nodes: Vec<([i64; 2], i64)>,
     /// (node, CPU and memory, app).
-    pods: Vec<(usize, [i64; 2], usize)>,
-    apart: usize,
+    pub(crate) pods: Vec<(usize, [i64; 2], usize)>,
+    pub(crate) apart: usize,
 }
 
 impl Exhaustive {
-    fn most(&self) -> i64 {
+    pub(crate) fn most(&self) -> i64 {
         let mut sets: Vec<(i64, u32)> = (0..1_u32 << self.nodes.len())
             .map(|set| {
                 let members = (0..self.nodes.len()).filter(|index| set & (1 << index) != 0);
@@ -80,7 +80,7 @@ impl Exhaustive {
 }
 
 /// Nodes that are half full on average, with pods large enough to make it a puzzle.
-fn puzzle() -> impl Strategy<Value = Exhaustive> {
+pub(crate) fn puzzle() -> impl Strategy<Value = Exhaustive> {
     let nodes = prop::collection::vec((2..9_i64, 4..17_i64, 80..120_i64), 3..7);
     let pods = prop::collection::vec((0..6_usize, 1..9_i64, 1..9_i64, 0..6_usize), 4..15);
     (nodes, pods).prop_map(|(nodes, pods)| {
