@@ -361,6 +361,23 @@ async fn a_delete_can_succeed_and_the_machine_stay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delete_can_take_another_worker_than_the_one_it_names() {
+    let (caller, _) = with_workers().await;
+    caller.fault(Route::DeleteWorker, Fault::DeletesAnotherWorker);
+    let uuid = caller.workers()[0].uuid.clone();
+    assert_eq!(caller.delete(&uuid).await.1["error"], false);
+    caller.pass(100).await;
+    let workers = caller.workers();
+    let gone: Vec<&str> = workers
+        .iter()
+        .filter(|worker| worker.phase == Phase::Gone)
+        .map(|worker| worker.uuid.as_str())
+        .collect();
+    assert_eq!(gone.len(), 1);
+    assert_ne!(gone[0], uuid);
+}
+
+#[tokio::test(start_paused = true)]
 async fn lists_can_be_empty_or_lack_rows_while_the_counts_stand() {
     let (caller, _) = with_workers().await;
     let path = format!("/k8s/cluster/byId/{CLUSTER}");
