@@ -1,6 +1,8 @@
 //! What removals look at, from its watches and from metrics-server; what happens where it may not
 //! be read.
 
+#![allow(clippy::needless_pass_by_value)] // JSON literals
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -283,6 +285,33 @@ async fn usage_is_asked_of_metrics_server_and_what_cannot_be_read_is_left_out() 
     assert_eq!((used.cpu_milli, used.memory), (1500, 1 << 30));
     assert_eq!(known.usage.len(), 1);
     assert_eq!(versions(&world), before, "nobody is woken");
+}
+
+/// metrics-server's kind, as far as a list of it goes.
+fn metrics_kind() -> Value {
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "nodes.metrics.k8s.io"},
+        "spec": {"group": "metrics.k8s.io", "scope": "Cluster",
+            "names": {"kind": "NodeMetrics", "plural": "nodes", "singular": "node",
+                "listKind": "NodeMetricsList"},
+            "versions": [{"name": "v1beta1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": anything}}]}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_the_metrics_api_is_asked_and_one_that_has_not_says_so() {
+    let server = Server::new();
+    let client = server.client("controller");
+    let error = read_usage(&client, &server.clock).await.unwrap_err();
+    assert!(matches!(error, UsageError::Absent(404)), "{error:?}");
+    server.sim.insert(metrics_kind()).unwrap();
+    let of_node = json!({"apiVersion": "metrics.k8s.io/v1beta1", "kind": "NodeMetrics",
+        "metadata": {"name": "n1"}, "timestamp": "2026-01-01T00:00:00Z", "window": "20s",
+        "usage": {"cpu": "12345678n", "memory": "64Mi"}});
+    server.sim.insert(of_node).unwrap();
+    let usage = read_usage(&client, &server.clock).await.unwrap();
+    assert_eq!(usage[&NodeName::new("n1")].cpu_milli, 13);
 }
 
 #[tokio::test(start_paused = true)]

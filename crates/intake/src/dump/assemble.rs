@@ -157,7 +157,7 @@ impl Assembly {
                 }
             }
             other @ (Item::Config(_) | Item::Budget(_) | Item::Workload(..) | Item::Metrics(_)) => {
-                self.disruption(other)
+                self.disruption(other);
             }
             storage => self.storage(storage),
         }

@@ -177,7 +177,7 @@ fn a_kind_that_may_not_be_read_any_more_is_not_taken_for_empty() {
         rows.refused(kind);
         let value = rows.read();
         let full = dumped(&before());
-        match workload(kind) {
+        match super::workload(kind) {
             None => {
                 assert_eq!(value.budgets, None);
                 assert_eq!(value.workloads, full.workloads);
@@ -194,9 +194,6 @@ fn a_kind_that_may_not_be_read_any_more_is_not_taken_for_empty() {
         }
         rows.sweep(kind);
         assert_eq!(*rows.read(), full, "{kind:?} can be read again");
-    }
-    fn workload(kind: Kind) -> Option<WorkloadKind> {
-        super::workload(kind)
     }
 }
 
