@@ -66,7 +66,20 @@ fn files() -> Vec<(String, String)> {
         .map(|(name, text)| (format!("deploy/crds/{name}"), text))
         .collect();
     files.push(("docs/lifecycle.md".into(), lifecycle()));
+    files.push(("docs/scale-down.md".into(), scale_down()));
     files
+}
+
+/// The document as it is, with the table of refusals as it has to be.
+fn scale_down() -> String {
+    const BEGIN: &str = "<!-- generated from `crates/planner/src/removal/refusal/table.rs` -->\n";
+    const END: &str = "<!-- end -->\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scale-down.md");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let (before, rest) = text.split_once(BEGIN).unwrap_or((&text, END));
+    let (_, after) = rest.split_once(END).unwrap_or_default();
+    let table = planner::removal::refusal::markdown();
+    format!("{before}{BEGIN}\n{table}\n{END}{after}")
 }
 
 fn lifecycle() -> String {

@@ -208,8 +208,8 @@ fn group() -> Group {
     Group {
         min_nodes: 0,
         enabled: true,
-        window: Duration::from_secs(600),
-        cooldown: Duration::from_secs(600),
+        window: Duration::from_mins(10),
+        cooldown: Duration::from_mins(10),
         last_scaled_at: Some(at(400)),
         in_flight: 0,
         deleting: false,

@@ -82,7 +82,7 @@ fn every_rule_that_a_plan_of_removals_breaks_is_named() {
             nothing,
         ),
         ("S5", same, |plan| {
-            plan.remove[0].machine = "kube-system/n2".into()
+            plan.remove[0].machine = "kube-system/n2".into();
         }),
         ("S5", same, |plan| plan.remove[0].group = key("h")),
         ("S5", same, |plan| plan.remove[0].node = "n9".into()),
@@ -95,10 +95,10 @@ fn every_rule_that_a_plan_of_removals_breaks_is_named() {
         ),
         ("S5", |case| case.node("n1").ready = false, nothing),
         ("S6", same, |plan| {
-            plan.remove[0].cause = RemovalCause::Empty
+            plan.remove[0].cause = RemovalCause::Empty;
         }),
         ("S6", same, |plan| {
-            plan.remove[0].cause = RemovalCause::Deleted
+            plan.remove[0].cause = RemovalCause::Deleted;
         }),
         (
             "S7",
@@ -150,7 +150,7 @@ fn every_rule_that_a_plan_of_removals_breaks_is_named() {
                     .get_mut(&WorkloadKind::ReplicaSet)
                     .unwrap()
                     .replicas
-                    .clear()
+                    .clear();
             },
             nothing,
         ),
@@ -209,7 +209,7 @@ fn every_rule_that_a_plan_of_removals_breaks_is_named() {
                 removable: 9,
                 nodes: 9,
                 since: at(1000),
-            })
+            });
         }),
         ("S18", |case| case.group().in_flight = 1, nothing),
         (

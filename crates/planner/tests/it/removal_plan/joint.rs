@@ -198,7 +198,8 @@ fn where_many_look_removable_at_once_nothing_goes_for_another_window() {
         until: at(1600),
     };
     for index in 0..4 {
-        assert_eq!(report[&NodeName::new(format!("n{index}"))], [held.clone()]);
+        let why = &report[&NodeName::new(format!("n{index}"))];
+        assert_eq!(why, std::slice::from_ref(&held));
     }
     case.brakes.many_since = Some(many.since);
     case.now = at(1599);
