@@ -17,7 +17,7 @@ use cloud::{
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use model::{NodeName, PodKey, Pool, Uid};
 use planner::removal::Proof;
@@ -254,11 +254,16 @@ impl Effects {
             uid: Some(uid.as_str()),
             why,
         };
-        let params = EvictParams {
-            delete_options: Some(exactly(Some(uid.to_string()))),
-            ..EvictParams::default()
-        };
-        match self.act(action, api.evict(&pod.name, &params)).await {
+        // `Api::evict` writes the options under a name that no server reads: the pod that is there by
+        // then would go, whichever it is.
+        let eviction = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"namespace": &*pod.namespace, "name": &*pod.name},
+            "deleteOptions": {"preconditions": {"uid": uid.as_str()}},
+        });
+        let params = PostParams::default();
+        let call = api.create_subresource::<_, Value>("eviction", &pod.name, &params, &eviction);
+        match self.act(action, call).await {
             Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
