@@ -7,7 +7,6 @@
 //! before it, a voluntary removal ends (and uncordons) as soon as anything speaks against it.
 
 pub mod awaited;
-pub mod empty;
 mod emptying;
 mod ending;
 pub mod gate;

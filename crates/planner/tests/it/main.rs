@@ -6,7 +6,6 @@ mod collect;
 mod draining;
 mod lifecycle;
 mod price;
-mod removal;
 mod removal_plan;
 mod removal_simulation;
 mod rules;
