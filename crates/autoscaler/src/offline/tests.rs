@@ -36,12 +36,12 @@ fn machine(name: &str, status: &Value) -> Value {
 
 fn node(name: &str, taints: &[&str], cordoned: bool) -> Value {
     let ours = taints.contains(&"autoscaler.vpsie.com/removing");
-    let mark = ours.then_some("the machine");
+    let mark = ours.then(|| json!({"autoscaler.vpsie.com/cordoned-by": "the machine"}));
     let taints = taints
         .iter()
         .map(|key| json!({"key": key, "effect": "NoSchedule"}));
     json!({"apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "annotations": {"autoscaler.vpsie.com/cordoned-by": mark}},
+        "metadata": {"name": name, "annotations": mark},
         "spec": {"unschedulable": cordoned, "taints": taints.collect::<Vec<_>>()},
         "status": {"allocatable": {"cpu": "1900m", "memory": "3Gi", "pods": "110"},
             "conditions": [{"type": "Ready", "status": "True"}]}})
