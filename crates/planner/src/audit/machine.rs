@@ -113,27 +113,31 @@ fn may_hold(requirement: &Requirement, labels: &Labels) -> bool {
     }
 }
 
-/// The first resource of which these pods, with those of DaemonSets that run there for certain, ask for more than a machine
-/// of this choice has.
+/// The pods of DaemonSets that run on the group's machines for certain.
+pub(super) fn daemons<'a>(input: &'a Input, group: &Group) -> Vec<&'a SchedulingClass> {
+    let classes = input.daemon_sets.iter().map(AsRef::as_ref);
+    classes
+        .filter(|class| is_plain(class) && kept_off(class, group).is_none())
+        .collect()
+}
+
+/// The first resource of which these pods, so many of each class, with those of DaemonSets ask for
+/// more than a machine of this choice has.
 pub(super) fn overfull(
     input: &Input,
-    group: &Group,
     choice: &Choice,
-    pods: &[&SchedulingClass],
+    daemons: &[&SchedulingClass],
+    pods: &[(&SchedulingClass, usize)],
 ) -> Option<String> {
-    let daemons = input
-        .daemon_sets
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|class| is_plain(class) && kept_off(class, group).is_none());
     let mut asked: BTreeMap<String, i128> = BTreeMap::new();
     let mut asked_for_by_pods: BTreeMap<String, bool> = BTreeMap::new();
-    for (class, is_daemon) in daemons
-        .map(|class| (class, true))
-        .chain(pods.iter().map(|class| (*class, false)))
+    let daemons = daemons.iter().map(|class| (*class, 1, true));
+    for (class, times, is_daemon) in
+        daemons.chain(pods.iter().map(|(class, times)| (*class, *times, false)))
     {
         for (name, amount) in amounts(&class.requests) {
-            *asked.entry(name.clone()).or_default() += i128::from(amount);
+            let times = i128::try_from(times).unwrap_or(i128::MAX);
+            *asked.entry(name.clone()).or_default() += i128::from(amount).saturating_mul(times);
             *asked_for_by_pods.entry(name).or_default() |= !is_daemon && amount > 0;
         }
     }
