@@ -119,7 +119,7 @@ fn six_hours_of(seed: u64, fault: Fault, min: u32) -> (usize, usize) {
         let replica = harness.start();
         harness.deployment("web", 1, "800m", Some("general")).await;
         harness.minutes(360).await;
-        let told = ["AmbiguousCreate", "UnownedMachine"];
+        let told = ["AmbiguousCreate", "MachineNotOurs"];
         let view = harness.world.view();
         let told = told.iter().any(|reason| heard(&view, reason));
         assert!(told, "{}", harness.picture());

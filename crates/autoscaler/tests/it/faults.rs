@@ -316,7 +316,7 @@ fn of_two_machines_for_one_request_none_is_adopted_or_deleted_and_the_pods_get_a
         let deleted = machines.iter().filter(|m| m.deleted_by.is_some()).count();
         assert_eq!(deleted, 0, "{}", harness.picture());
         assert!(harness.bought() <= 3, "{}", harness.picture());
-        let told = heard(&harness.world.view(), "UnownedMachine");
+        let told = heard(&harness.world.view(), "MachineNotOurs");
         assert!(told, "{}", harness.picture());
         replica.stop().await;
     });
@@ -348,7 +348,7 @@ fn a_worker_that_a_person_added_is_reported_and_never_touched() {
         harness.wait(15, "one node", settled(1)).await;
         let uuid = add_by_hand(&harness, 0);
         harness
-            .wait(15, "reported", |view| heard(view, "UnownedMachine"))
+            .wait(15, "reported", |view| heard(view, "MachineNotOurs"))
             .await;
         harness.minutes(120).await;
         assert!(is_paid(&harness, &uuid), "{}", harness.picture());
@@ -396,7 +396,7 @@ fn of_our_worker_and_an_equal_one_that_a_person_adds_at_the_same_time_one_is_kep
         let harness = Harness::new(128).await;
         adds_while_a_create_is_open(&harness, 0).await;
         assert_eq!(harness.paid(), 1, "{}", harness.picture());
-        let told = heard(&harness.world.view(), "UnownedMachine");
+        let told = heard(&harness.world.view(), "MachineNotOurs");
         assert!(told, "{}", harness.picture());
     });
 }

@@ -56,7 +56,7 @@ const IN_A_STORY: [&str; 33] = [
 ];
 
 /// What is set only when something is wrong with the process itself: each has a test of its own.
-const ELSEWHERE: [&str; 2] = ["events_dropped", "effects_refused"];
+const ELSEWHERE: [&str; 3] = ["events_dropped", "effects_refused", "removals_stopped"];
 
 /// The largest value of each family that has one, histograms by their counts.
 fn values(text: &str) -> BTreeMap<String, f64> {

@@ -139,7 +139,11 @@ async fn once(
     let scopes: BTreeSet<Scope> = groups
         .iter()
         .filter_map(|group| group.scope.clone())
-        .chain(objects.iter().filter_map(|object| scope_of(object, &defaults)))
+        .chain(
+            objects
+                .iter()
+                .filter_map(|object| scope_of(object, &defaults)),
+        )
         .collect();
     forget(ctx, memory, &scopes);
     let mut unowned = BTreeMap::new();
@@ -243,7 +247,10 @@ impl View<'_> {
             Some(format!("NodeGroup {key} is paused"))
         } else if let Some(by) = self.ctx.state.cluster_paused() {
             Some(format!("everything is paused by {by}"))
-        } else if group.as_ref().is_some_and(|group| group.scope.as_ref() != Some(self.scope)) {
+        } else if group
+            .as_ref()
+            .is_some_and(|group| group.scope.as_ref() != Some(self.scope))
+        {
             Some(format!("NodeGroup {key} is of another VPSie cluster"))
         } else {
             None
@@ -262,21 +269,25 @@ impl View<'_> {
     ) {
         told.retain(|id, _| verdicts.contains_key(id));
         for kind in Verdict::KINDS {
-            let count = verdicts.values().filter(|verdict| verdict.kind() == kind).count();
+            let count = verdicts
+                .values()
+                .filter(|verdict| verdict.kind() == kind)
+                .count();
             self.ctx.metrics.unowned(&text(self.scope), kind, count);
         }
         for (id, verdict) in verdicts {
             let Some(reason) = event(verdict).filter(|reason| told.get(id) != Some(reason)) else {
                 continue;
             };
-            let of_it = |group: &&&Group| {
-                matches!(verdict, Verdict::Orphan(orphan) if orphan.group == group.key)
-            };
+            let of_it = |group: &&&Group| matches!(verdict, Verdict::Orphan(orphan) if orphan.group == group.key);
             let Some(group) = self.groups.iter().find(of_it).or(self.groups.first()) else {
                 continue;
             };
             let about = About::object(group.object.as_ref());
-            let message = format!("worker {} belongs to no VPSieNode: {verdict}", self.name(id));
+            let message = format!(
+                "worker {} belongs to no VPSieNode: {verdict}",
+                self.name(id)
+            );
             match verdict {
                 Verdict::Orphan(_) => self.ctx.events.warning(about, reason, message),
                 _ => self.ctx.events.normal(about, reason, message),

@@ -85,7 +85,10 @@ async fn adopt(
         "worker {} ({}) has its VPSieNode {} again, on Node {}",
         instance.hostname, instance.id, orphan.record, orphan.node
     );
-    for about in [About::object(group.object.as_ref()), About::object(&created)] {
+    for about in [
+        About::object(group.object.as_ref()),
+        About::object(&created),
+    ] {
         ctx.events.normal(about, "MachineAdopted", message.clone());
     }
     let created = ctx.state.note_vpsie_node(created);
@@ -116,7 +119,11 @@ fn is_begun(view: &View<'_>, object: &VPSieNode) -> bool {
 /// Records that the machine exists and which Node runs on it: the lifecycle finds the rest.
 async fn complete(view: &View<'_>, object: &Arc<VPSieNode>) -> Result<(), Error> {
     let ctx = view.ctx;
-    let identity = object.spec.vpsie_node_identifier.as_deref().unwrap_or_default();
+    let identity = object
+        .spec
+        .vpsie_node_identifier
+        .as_deref()
+        .unwrap_or_default();
     let nodes = ctx.state.nodes();
     let node = nodes.iter().find(|row| {
         row.label(labels::VPSIE_NODE) == object.metadata.name.as_deref()
@@ -133,7 +140,10 @@ async fn complete(view: &View<'_>, object: &Arc<VPSieNode>) -> Result<(), Error>
         status["hostname"] = json!(instance.hostname.as_str());
     }
     let newest = ctx.newest(object);
-    let written = view.effects.patch_vpsie_node_status(&newest, status).await?;
+    let written = view
+        .effects
+        .patch_vpsie_node_status(&newest, status)
+        .await?;
     ctx.state.note_vpsie_node(written);
     Ok(())
 }

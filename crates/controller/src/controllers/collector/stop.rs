@@ -79,9 +79,11 @@ impl Watch {
             }
         }
         let written = self.write(view).await;
-        let stopped = (view.groups.iter())
-            .any(|group| brakes::stopped(view.ctx, &group.key).is_some());
-        view.ctx.metrics.removals_stopped(&text(view.scope), stopped);
+        let stopped =
+            (view.groups.iter()).any(|group| brakes::stopped(view.ctx, &group.key).is_some());
+        view.ctx
+            .metrics
+            .removals_stopped(&text(view.scope), stopped);
         written
     }
 
@@ -97,7 +99,8 @@ impl Watch {
             if annotations.is_some_and(|all| all.contains_key(labels::REMOVALS_STOPPED)) {
                 continue;
             }
-            let change = json!({ "metadata": { "annotations": { labels::REMOVALS_STOPPED: why } } });
+            let change =
+                json!({ "metadata": { "annotations": { labels::REMOVALS_STOPPED: why } } });
             match view.effects.patch_node_group(&object, change).await {
                 Ok(written) => {
                     view.ctx.state.note_node_group(written);
@@ -130,7 +133,9 @@ impl Watch {
                         sent_at: removal.step_at,
                         gone_at: None,
                     };
-                    self.requests.entry(machine.instance.clone()).or_insert(request);
+                    self.requests
+                        .entry(machine.instance.clone())
+                        .or_insert(request);
                 }
                 if removal.sent || removal.step >= RemovalStep::DeletingMachine {
                     self.named.insert(machine.instance.clone());
@@ -171,10 +176,16 @@ impl Watch {
 
 /// Since when something is wrong with a machine that serves, as far as its VPSieNode says.
 fn ill_since(object: &VPSieNode, record: &Record) -> Option<Timestamp> {
-    let conditions = object.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let conditions = object
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
     let error = conditions
         .filter(|one| one.type_ == types::ERROR && one.status == ConditionStatus::True)
         .find_map(|one| one.last_transition_time.as_ref()?.parse().ok());
     let removed = record.removal.as_ref().map(|removal| removal.started_at);
-    [record.unhealthy_since, error, removed].into_iter().flatten().min()
+    [record.unhealthy_since, error, removed]
+        .into_iter()
+        .flatten()
+        .min()
 }
