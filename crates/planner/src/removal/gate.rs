@@ -74,21 +74,9 @@ impl Gate {
         gate
     }
 
-    /// Why nothing destructive may happen anywhere: too many of the cluster, or of any one group.
+    /// Why nothing destructive may happen to a node of no group.
     #[must_use]
     pub fn shut(&self) -> Option<Shut> {
-        let groups = self.groups.keys();
-        self.of_cluster()
-            .or_else(|| groups.into_iter().find_map(|group| self.of_group(group)))
-    }
-
-    /// Why nothing destructive may happen in this group: too many of the cluster, or of the group.
-    #[must_use]
-    pub fn shut_for(&self, group: &GroupKey) -> Option<Shut> {
-        self.of_cluster().or_else(|| self.of_group(group))
-    }
-
-    fn of_cluster(&self) -> Option<Shut> {
         let Count { unready, nodes } = self.cluster;
         let share = u64::from(unready) * 100 > u64::from(nodes) * CLUSTER_PERCENT;
         (share && unready > CLUSTER_NODES).then_some(Shut {
@@ -96,6 +84,12 @@ impl Gate {
             unready,
             nodes,
         })
+    }
+
+    /// Why nothing destructive may happen in this group: too many of the cluster, or of the group.
+    #[must_use]
+    pub fn shut_for(&self, group: &GroupKey) -> Option<Shut> {
+        self.shut().or_else(|| self.of_group(group))
     }
 
     fn of_group(&self, group: &GroupKey) -> Option<Shut> {
@@ -149,13 +143,14 @@ mod tests {
             (3, 8, false), // of eleven: 2.2, rounded up three
             (3, 7, true),
         ] {
-            let found = gate(Some("g"), unready, ready).shut();
+            let group = GroupKey::new("kube-system", "g");
+            let found = gate(Some("g"), unready, ready).shut_for(&group);
             assert_eq!(found.is_some(), shut, "{unready} of {}", unready + ready);
         }
     }
 
     #[test]
-    fn what_is_wrong_in_one_group_is_told_of_that_group() {
+    fn what_is_wrong_in_one_group_shuts_it_for_that_group() {
         let (ill, well) = (GroupKey::new("a", "ill"), GroupKey::new("a", "well"));
         let nodes = [(&ill, false), (&ill, false), (&well, true), (&well, true)];
         let gate = Gate::of(nodes.map(|(group, ready)| (Some(group), ready)));
@@ -165,6 +160,6 @@ mod tests {
             shut.to_string(),
             "2 of 2 nodes of group a/ill are not Ready"
         );
-        assert_eq!(gate.shut(), Some(shut));
+        assert_eq!(gate.shut(), None);
     }
 }

@@ -136,22 +136,23 @@ pub(super) fn judge_all(input: &Input<'_>, plan: &Plan, findings: &mut Findings)
     findings.hold("S17", None, at_once <= most, || {
         format!("{at_once} nodes would be under way at once")
     });
-    gate(input, findings);
+    gate(input, &chosen, findings);
     let told = plan.many.is_none() || input.brakes.many_since.is_some();
     findings.hold("S17", None, told, || {
         "many nodes look removable, which was not seen before".into()
     });
 }
 
-/// Too many nodes that were Ready once are not.
-fn gate(input: &Input<'_>, findings: &mut Findings) {
+/// Too many workers that were Ready once are not: of all, or of a group of which some would go.
+fn gate(input: &Input<'_>, chosen: &BTreeMap<&GroupKey, u32>, findings: &mut Findings) {
     let (mut nodes, mut unready) = (0_u64, 0_u64);
     let mut groups: BTreeMap<&GroupKey, (u64, u64)> = BTreeMap::new();
     for candidate in &input.candidates {
         let Some(node) = input.cluster.nodes.get(&candidate.node) else {
             continue;
         };
-        if !node.ready && candidate.machine.is_some() && candidate.ready_at.is_none() {
+        let starting = candidate.machine.is_some() && candidate.ready_at.is_none();
+        if candidate.control_plane || (starting && !node.ready) {
             continue;
         }
         let ill = u64::from(!node.ready);
@@ -167,6 +168,7 @@ fn gate(input: &Input<'_>, findings: &mut Findings) {
     findings.hold("S20", None, !shut, || {
         format!("{unready} of {nodes} nodes are not Ready")
     });
+    groups.retain(|group, _| chosen.contains_key(group));
     for (group, (nodes, unready)) in groups {
         findings.hold("S20", None, unready <= nodes.div_ceil(5), || {
             format!("{unready} of {nodes} nodes of group {group} are not Ready")

@@ -41,7 +41,7 @@ pub(super) struct Facts<'a> {
     ready: BTreeMap<&'a GroupKey, u32>,
     pods: ByNode<'a>,
     rules: Rules<'a>,
-    shut: Option<Shut>,
+    gate: Gate,
 }
 
 impl<'a> Facts<'a> {
@@ -59,8 +59,9 @@ impl<'a> Facts<'a> {
                 *ready.entry(group).or_default() += 1;
             }
         }
-        // What was never Ready yet is on its way, not ill.
-        let known = input.candidates.iter().filter_map(|candidate| {
+        // Workers are counted; one that was never Ready yet is on its way, not ill.
+        let workers = input.candidates.iter().filter(|one| !one.control_plane);
+        let known = workers.filter_map(|candidate| {
             let node = input.cluster.nodes.get(&candidate.node)?;
             let starting = candidate.machine.is_some() && candidate.ready_at.is_none();
             (node.ready || !starting).then_some((candidate.group.as_ref(), node.ready))
@@ -73,7 +74,7 @@ impl<'a> Facts<'a> {
                 input.disruption,
                 input.settings,
             ),
-            shut: Gate::of(known).shut(),
+            gate: Gate::of(known),
             pods: by_node(input.cluster),
             input,
             away,
@@ -166,11 +167,12 @@ impl<'a> Facts<'a> {
         if let Some(why) = group.and_then(|group| brakes.stopped.get(group)).cloned() {
             refusals.push(Refusal::RemovalsStopped { why });
         }
+        let shut = group.map_or_else(|| self.gate.shut(), |group| self.gate.shut_for(group));
         if let Some(Shut {
             group,
             unready,
             nodes,
-        }) = self.shut.clone()
+        }) = shut
         {
             refusals.push(Refusal::HealthGate {
                 group,

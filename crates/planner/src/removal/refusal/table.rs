@@ -319,8 +319,8 @@ const fn advice(refusal: &Refusal) -> (&'static str, &'static str) {
             "wait",
         ),
         Refusal::HealthGate { .. } => (
-            "more than 45 % and more than three nodes of the cluster, or more than a fifth \
-             (rounded up) of a group, are not Ready",
+            "more than 45 % and more than three of all workers, or more than a fifth (rounded up) of \
+             its group's, are not Ready",
             "see why they are not",
         ),
         Refusal::ManyRemovable { .. } => (

@@ -223,7 +223,7 @@ fn every_rule_that_a_plan_of_removals_breaks_is_named() {
             |case| {
                 ill(case);
                 for index in 0..2 {
-                    case.on(&format!("i{index}")).group = Some(key("h"));
+                    case.on(&format!("i{index}")).group = Some(key("g"));
                 }
                 for index in 2..5 {
                     case.node(&format!("i{index}")).ready = true;

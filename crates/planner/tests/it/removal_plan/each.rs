@@ -539,22 +539,40 @@ fn cases() -> Vec<(Refusal, Change, Change)> {
         ),
         (
             Refusal::HealthGate {
-                group: Some(key("h")),
+                group: Some(key("g")),
                 unready: 2,
-                nodes: 2,
+                nodes: 3,
             },
             |case| {
                 ill(case, 2, 0);
-                case.on("other-0").group = Some(key("h"));
+                case.on("other-0").group = Some(key("g"));
+                case.on("other-1").group = Some(key("g"));
+            },
+            |case| {
+                ill(case, 2, 0);
+                case.on("other-0").group = Some(key("g"));
                 case.on("other-1").group = Some(key("h"));
+            },
+        ),
+        (
+            Refusal::HealthGate {
+                group: None,
+                unready: 5,
+                nodes: 10,
+            },
+            |case| {
+                ill(case, 5, 6);
+                for index in 5..8 {
+                    case.on(&format!("other-{index}")).control_plane = true;
+                }
             },
             |case| {
                 // What was never Ready is on its way.
-                ill(case, 2, 0);
-                for name in ["other-0", "other-1"] {
-                    case.on(name).group = Some(key("h"));
-                    case.on(name).machine = Some(format!("kube-system/{name}"));
-                    case.on(name).ready_at = None;
+                ill(case, 5, 0);
+                for index in 0..5 {
+                    let name = format!("other-{index}");
+                    case.on(&name).machine = Some(format!("kube-system/{name}"));
+                    case.on(&name).ready_at = None;
                 }
             },
         ),
