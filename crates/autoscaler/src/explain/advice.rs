@@ -240,7 +240,7 @@ fn priced(offer: &Offer) -> String {
 }
 
 /// Names with equal kinds of reasons, together: those that fit first, then the most frequent.
-fn grouped<'a>(
+pub(super) fn grouped<'a>(
     rows: impl Iterator<Item = (String, &'a Vec<Reason>)>,
 ) -> Vec<(Vec<String>, Vec<&'a Vec<Reason>>)> {
     type Group<'a> = (Vec<String>, Vec<&'a Vec<Reason>>);
@@ -265,7 +265,7 @@ fn grouped<'a>(
 }
 
 /// What is said of all of a group: one reason after the other.
-fn said(all: &[&Vec<Reason>], fits: &str) -> String {
+pub(super) fn said(all: &[&Vec<Reason>], fits: &str) -> String {
     let reasons = all.first().map_or(0, |reasons| reasons.len());
     if reasons == 0 {
         return fits.to_owned();

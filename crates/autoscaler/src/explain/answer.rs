@@ -37,15 +37,17 @@ struct GroupRow<'a> {
     verdict: Verdict,
 }
 
+/// What is said of a pod on a node or on a machine to come.
 #[derive(Serialize)]
-struct Verdict {
+pub(super) struct Verdict {
     fits: bool,
     filters: BTreeSet<&'static str>,
     reasons: Vec<ReasonRow>,
 }
 
 impl Verdict {
-    fn of(reasons: &[Reason]) -> Self {
+    /// It fits where nothing stands against it.
+    pub(super) fn of(reasons: &[Reason]) -> Self {
         Self {
             fits: reasons.is_empty(),
             filters: reasons

@@ -1,21 +1,26 @@
-//! Which pods are asked about, and when a dump has no answer.
+//! What is asked about, and when a dump has no answer.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use intake::dump::{Dump, Problem};
-use model::{NodeName, Pod, PodKey};
+use intake::dump::{Dump, Fault, Problem};
+use model::{GroupKey, NodeName, Pod, PodKey};
 
 use crate::offline::sources;
 
-/// Pending pods that are named where another is asked for.
+/// Others that are named where one that is not there is asked for.
 const A_FEW: usize = 5;
 
 /// What is asked.
+#[derive(Clone, Copy)]
 pub(super) enum Question<'a> {
     /// About every pending pod.
     AllPending,
     /// About this one.
     Pod { namespace: &'a str, name: &'a str },
+    /// About these nodes; about all where none is named.
+    Nodes(&'a [String]),
+    /// About these groups; about all where none is named.
+    Groups(&'a [String]),
 }
 
 /// Why a dump has no answer.
@@ -29,33 +34,53 @@ pub(super) enum Unanswerable {
         /// Its node.
         node: NodeName,
     },
-    /// No such pod waits.
-    #[error("there is no pending pod {pod}; {pending}")]
-    NoSuchPod {
-        /// The pod.
-        pod: String,
+    /// There is no such object.
+    #[error("there is no {what} {name}; {others}")]
+    NotThere {
+        /// What kind of object.
+        what: &'static str,
+        /// As it was asked for.
+        name: String,
         /// Which there are.
-        pending: Pending,
+        others: Others,
     },
     /// What would be asked about cannot be read.
     #[error("{0}")]
     Unreadable(Box<Problem>),
 }
 
-/// The pods that wait, in short.
+/// What else could be asked about, in short.
 #[derive(Debug)]
-pub(super) struct Pending {
-    few: Vec<PodKey>,
+pub(super) struct Others {
+    /// What is said before them.
+    are: &'static str,
+    /// What is said where there are none.
+    none: &'static str,
+    few: Vec<String>,
     more: usize,
 }
 
-impl fmt::Display for Pending {
+impl Others {
+    fn of<T: ToString>(
+        all: impl ExactSizeIterator<Item = T>,
+        are: &'static str,
+        none: &'static str,
+    ) -> Self {
+        Self {
+            are,
+            none,
+            more: all.len().saturating_sub(A_FEW),
+            few: all.take(A_FEW).map(|one| one.to_string()).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Others {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.few.is_empty() {
-            return f.write_str("no pod is pending");
+            return f.write_str(self.none);
         }
-        let few: Vec<String> = self.few.iter().map(ToString::to_string).collect();
-        write!(f, "pending: {}", few.join(", "))?;
+        write!(f, "{}: {}", self.are, self.few.join(", "))?;
         if self.more > 0 {
             write!(f, " and {} more", self.more)?;
         }
@@ -68,15 +93,15 @@ impl Unanswerable {
     pub(super) fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Unreadable(problem) => Some(problem),
-            Self::Bound { .. } | Self::NoSuchPod { .. } => None,
+            Self::Bound { .. } | Self::NotThere { .. } => None,
         }
     }
 }
 
 impl<'a> Question<'a> {
-    /// About `namespace/name`, where the namespace may be left out for `default`; without a name,
-    /// about all.
-    pub(super) fn new(pod: Option<&'a str>) -> Self {
+    /// About the pod `namespace/name`, where the namespace may be left out for `default`; without a
+    /// name, about all that are pending.
+    pub(super) fn pod(pod: Option<&'a str>) -> Self {
         let Some(pod) = pod else {
             return Self::AllPending;
         };
@@ -85,8 +110,9 @@ impl<'a> Question<'a> {
     }
 
     /// The pods that are asked about, by namespace and name.
-    pub(super) fn select(&self, dump: &Dump) -> Result<Vec<Arc<Pod>>, Unanswerable> {
+    pub(super) fn pods(&self, dump: &Dump) -> Result<Vec<Arc<Pod>>, Unanswerable> {
         match *self {
+            Self::Nodes(_) | Self::Groups(_) => Ok(Vec::new()),
             Self::AllPending => match sources::lost(dump) {
                 Some(problem) => Err(Unanswerable::Unreadable(Box::new(problem.clone()))),
                 None => Ok(dump.waiting.clone()),
@@ -103,23 +129,112 @@ impl<'a> Question<'a> {
                     let node = node.clone();
                     return Err(Unanswerable::Bound { pod, node });
                 }
-                let broken = dump.problems.iter().find(|problem| {
-                    problem.kind == "Pod"
-                        && problem.namespace == namespace
-                        && problem.name == name
-                        && problem.fault.leaves_out()
-                });
-                if let Some(problem) = broken {
-                    return Err(Unanswerable::Unreadable(Box::new(problem.clone())));
-                }
-                let keys = dump.waiting.iter().map(|pod| pod.key.clone());
-                let pending = Pending {
-                    few: keys.take(A_FEW).collect(),
-                    more: dump.waiting.len().saturating_sub(A_FEW),
-                };
-                Err(Unanswerable::NoSuchPod { pod, pending })
+                unreadable(dump, "Pod", |problem| {
+                    problem.namespace == namespace && problem.name == name
+                })?;
+                let keys = dump.waiting.iter().map(|pod| &pod.key);
+                Err(Unanswerable::NotThere {
+                    what: "pending pod",
+                    name: pod,
+                    others: Others::of(keys, "pending", "no pod is pending"),
+                })
             }
         }
+    }
+}
+
+/// The nodes of these names, sorted; all of them where none is named.
+pub(super) fn nodes(names: &[String], dump: &Dump) -> Result<Vec<NodeName>, Unanswerable> {
+    let all = || dump.nodes.iter().map(|node| &node.name);
+    if names.is_empty() {
+        all_lost(dump, "Node", dump.nodes.is_empty())?;
+        return Ok(all().cloned().collect());
+    }
+    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let mut found = Vec::new();
+    for name in names {
+        if let Some(node) = all().find(|node| node.as_str() == name) {
+            found.push(node.clone());
+            continue;
+        }
+        unreadable(dump, "Node", |problem| problem.name == name)?;
+        return Err(Unanswerable::NotThere {
+            what: "node",
+            name: name.to_owned(),
+            others: Others::of(all(), "nodes", "no node is"),
+        });
+    }
+    Ok(found)
+}
+
+/// The groups of these names, sorted; all of them where none is named. A name without a namespace
+/// means the groups of that name in every namespace.
+pub(super) fn groups(names: &[String], dump: &Dump) -> Result<Vec<GroupKey>, Unanswerable> {
+    let keys: Vec<GroupKey> = dump
+        .node_groups
+        .iter()
+        .map(|group| {
+            let (namespace, name) = group.key();
+            GroupKey::new(namespace, name)
+        })
+        .collect();
+    if names.is_empty() {
+        all_lost(dump, "NodeGroup", keys.is_empty())?;
+        return Ok(keys);
+    }
+    let mut found = BTreeSet::new();
+    for asked in names {
+        let (namespace, name) = match asked.split_once('/') {
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, asked.as_str()),
+        };
+        let is_in = |one: &str| namespace.is_none_or(|namespace| namespace == one);
+        let same = |key: &&GroupKey| &*key.name == name && is_in(&key.namespace);
+        let before = found.len();
+        found.extend(keys.iter().filter(same).cloned());
+        if found.len() > before || keys.iter().any(|key| same(&key)) {
+            continue;
+        }
+        unreadable(dump, "NodeGroup", |problem| {
+            problem.name == name && is_in(&problem.namespace)
+        })?;
+        return Err(Unanswerable::NotThere {
+            what: "NodeGroup",
+            name: asked.clone(),
+            others: Others::of(keys.iter(), "groups", "no NodeGroup is"),
+        });
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// An object that is asked about is there, but cannot be read.
+fn unreadable(
+    dump: &Dump,
+    kind: &str,
+    is_it: impl Fn(&Problem) -> bool,
+) -> Result<(), Unanswerable> {
+    let broken = dump
+        .problems
+        .iter()
+        .find(|problem| problem.kind == kind && is_it(problem) && problem.fault.leaves_out());
+    match broken {
+        Some(problem) => Err(Unanswerable::Unreadable(Box::new(problem.clone()))),
+        None => Ok(()),
+    }
+}
+
+/// There is nothing of a kind, and what cannot be read may have been it.
+fn all_lost(dump: &Dump, kind: &str, none: bool) -> Result<(), Unanswerable> {
+    let lost = dump.problems.iter().find(|problem| {
+        let lost = matches!(
+            problem.fault,
+            Fault::Undecodable { .. } | Fault::NoKind | Fault::NoName
+        );
+        lost && (problem.kind.is_empty() || problem.kind == kind)
+    });
+    match lost.filter(|_| none) {
+        Some(problem) => Err(Unanswerable::Unreadable(Box::new(problem.clone()))),
+        None => Ok(()),
     }
 }
 

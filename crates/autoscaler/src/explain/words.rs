@@ -1,5 +1,6 @@
 //! Reasons in few words: for a headline over all nodes, and for nodes that are refused alike.
 
+use model::HourlyPrice;
 use scheduling::Failure;
 
 use crate::offline::reason::Reason;
@@ -120,4 +121,11 @@ pub(crate) fn listed<T: ToString>(names: &[T], few: usize) -> String {
         },
         more => format!("{} and {more} more", shown.join(", ")),
     }
+}
+
+/// A price by the hour and by the month.
+pub(super) fn money(price: HourlyPrice) -> String {
+    let hours = HourlyPrice::HOURS_PER_MONTH;
+    let month = price.monthly();
+    format!("{price} USD an hour ({month:.2} USD a month of {hours} hours)")
 }

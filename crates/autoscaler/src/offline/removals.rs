@@ -9,9 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use api::{VPSieNode, labels};
 use controller::{
     cluster_state::NodeRow,
-    controllers::{
-        expected::Expected, groups::Group as Resolved, scale_down::facts::facts,
-    },
+    controllers::{expected::Expected, groups::Group as Resolved, scale_down::facts::facts},
 };
 use intake::dump::Dump;
 use jiff::Timestamp;

@@ -1,5 +1,8 @@
 //! `explain` as a user meets it: files in, advice and JSON out.
 
+mod groups;
+mod nodes;
+
 use std::{io::Write as _, process::Command};
 
 use oracle::{Recorded, Verdicts, corpus};
@@ -17,6 +20,18 @@ fn file(name: &str) -> String {
 /// Status, standard output and standard error.
 fn explain(arguments: &[&str], input: &str) -> (i32, String, String) {
     answer(&["explain", "pod"], arguments, input)
+}
+
+fn explain_group(arguments: &[&str]) -> (i32, String, String) {
+    answer(&["explain", "group"], arguments, "")
+}
+
+/// The pieces of the document in this language, each with its line ends.
+fn examples(language: &str) -> impl Iterator<Item = &'static str> {
+    let begin = format!("```{language}\n");
+    let pieces: Vec<&str> = DOCUMENT.split(&*begin).skip(1).collect();
+    let pieces = pieces.into_iter();
+    pieces.filter_map(|piece| piece.split("```").next())
 }
 
 /// The answer on the small cluster; nothing is wrong with it.
@@ -59,16 +74,12 @@ fn advice_on_all_pods_is_as_recorded() {
 #[test]
 fn the_documented_examples_are_what_is_answered() {
     let advice = on_cluster(&["shop/web-1"]);
-    assert!(
-        DOCUMENT.contains(&format!("```text\n{advice}```")),
-        "{advice}"
-    );
+    assert_eq!(examples("text").next().unwrap(), advice);
     let (path, offerings) = (file("cluster.yaml"), file("offerings.yaml"));
     let given = ["--from-file", &path, "--offerings", &offerings];
     assert!(DOCUMENT.contains(include_str!("explain/offerings.yaml")));
     let (_, answer, _) = explain(&[&given[..], &["shop/quorum-1", "-o", "json"]].concat(), "");
-    let example = DOCUMENT.split("```json\n").nth(1).unwrap();
-    let example: Value = serde_json::from_str(example.split("```").next().unwrap()).unwrap();
+    let example: Value = serde_json::from_str(examples("json").next().unwrap()).unwrap();
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer, example, "{answer:#}");
 }
@@ -394,6 +405,10 @@ fn flags_that_exclude_each_other_are_refused() {
         &["--jsonl", "--kubeconfig", "x"],
         &["--jsonl", "-o", "text"],
         &["a/b", "--all-pending"],
+        &["a/b", "--all"],
+        &["a/b", "a/c"],
+        &["--assume-unneeded"],
+        &["--at", "2026-01-01T00:00:00Z"],
         &["--from-file", "-", "--offerings", "-"],
     ] {
         let (code, out, err) = explain(arguments, "");
