@@ -1,5 +1,5 @@
 //! `AutoscalerConfig`: settings of the whole cluster. Defined and served; this version of the
-//! product does not read it yet.
+//! product reads only its annotation that pauses everything.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::{
     status = "AutoscalerConfigStatus",
     shortname = "asc",
     derive = "PartialEq",
-    doc = "Settings of the autoscaler for the whole cluster; only the object named default counts. Accepted and stored, but not read by this version.",
+    doc = "Settings of the autoscaler for the whole cluster; only the object named default counts. Accepted and stored; this version reads only its annotation autoscaler.vpsie.com/paused.",
     printcolumn = r#"{"name":"MaxWorkers","type":"integer","jsonPath":".spec.globalSettings.maxClusterWorkers"}"#,
     printcolumn = r#"{"name":"MinNodes","type":"integer","jsonPath":".spec.nodeGroupDefaults.minNodes"}"#,
     printcolumn = r#"{"name":"MaxNodes","type":"integer","jsonPath":".spec.nodeGroupDefaults.maxNodes"}"#,

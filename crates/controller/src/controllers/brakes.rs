@@ -1,11 +1,7 @@
 //! What holds removals: pauses, the health gate, a term that has only begun, a machine that went
 //! instead of another. Every step of a machine asks here, whoever began it.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use api::{VPSieNode, labels};
 use model::GroupKey;
@@ -30,11 +26,11 @@ pub fn hold(ctx: &Context, group: &GroupKey) -> Option<Hold> {
         });
     }
     let object = ctx.state.node_group(group);
-    let paused = |object: &api::NodeGroup| is_paused(object.metadata.annotations.as_ref());
+    let paused = object.and_then(|object| intake::pause(object.metadata.annotations.as_ref()));
     let why = if let Some(by) = ctx.state.cluster_paused() {
         format!("ClusterPaused: everything is paused by {by}")
-    } else if object.as_deref().is_some_and(paused) {
-        format!("GroupPaused: group {group} is paused by {}", labels::PAUSED)
+    } else if let Some(by) = paused {
+        format!("GroupPaused: group {group} is paused by {by}")
     } else if let Some(why) = stopped(ctx, group) {
         format!("RemovalsStopped: {why}")
     } else if let Some(shut) = gate(ctx).shut_for(group) {
@@ -55,15 +51,6 @@ pub fn warming_up(ctx: &Context) -> Option<jiff::Timestamp> {
     (until > ctx.clock.now()).then_some(until)
 }
 
-/// An annotation pauses: any value but `false`, since a word that means nothing was meant to say
-/// something.
-#[must_use]
-pub fn is_paused(annotations: Option<&BTreeMap<String, String>>) -> bool {
-    annotations
-        .and_then(|all| all.get(labels::PAUSED))
-        .is_some_and(|value| !value.trim().eq_ignore_ascii_case("false"))
-}
-
 /// Why nothing is removed in the VPSie cluster of this group until a person says so.
 #[must_use]
 pub fn stopped(ctx: &Context, group: &GroupKey) -> Option<String> {
@@ -75,7 +62,7 @@ pub fn stopped(ctx: &Context, group: &GroupKey) -> Option<String> {
     })
 }
 
-/// The health gate over all nodes that are, or were, in service: those on their way, and those whose
+/// The health gate over all workers that are, or were, in service: those on their way, and those whose
 /// machine goes anyway, are not ill.
 #[must_use]
 pub fn gate(ctx: &Context) -> Arc<Gate> {
@@ -92,6 +79,7 @@ fn count(ctx: &Context) -> Gate {
     let nodes = ctx.state.nodes();
     let counted: Vec<(Option<GroupKey>, bool)> = nodes
         .iter()
+        .filter(|row| !row.control_plane)
         .filter_map(|row| {
             let Some((object, record)) = records.get(&row.node.name) else {
                 return Some((None, row.node.ready));

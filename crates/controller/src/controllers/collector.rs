@@ -20,7 +20,6 @@ use model::{GroupKey, Hostname, Instance, InstanceId, Observation};
 use planner::collect::{self, GroupState, Input, Mark, OpenRequest, Owner, Roll, Verdict};
 
 use super::{
-    brakes,
     groups::Group,
     vpsie_node::{read_record, scope_of},
 };
@@ -243,7 +242,7 @@ impl View<'_> {
         let group = self.ctx.group(key);
         let held = if object.metadata.deletion_timestamp.is_some() {
             Some(format!("NodeGroup {key} is being deleted"))
-        } else if brakes::is_paused(object.metadata.annotations.as_ref()) {
+        } else if intake::pause(object.metadata.annotations.as_ref()).is_some() {
             Some(format!("NodeGroup {key} is paused"))
         } else if let Some(by) = self.ctx.state.cluster_paused() {
             Some(format!("everything is paused by {by}"))

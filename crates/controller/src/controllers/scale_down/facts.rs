@@ -13,7 +13,6 @@ use planner::{
 use crate::{
     cluster_state::NodeRow,
     controllers::{
-        brakes,
         groups::{self, Group as Resolved},
         vpsie_node::{cordon_of, read_record},
     },
@@ -134,7 +133,7 @@ fn described(group: &Resolved, records: &[(&Arc<VPSieNode>, Record)]) -> Group {
             .and_then(|time| time.parse().ok()),
         in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
         deleting: group.deleting(),
-        paused: brakes::is_paused(group.object.metadata.annotations.as_ref()),
+        paused: intake::pause(group.object.metadata.annotations.as_ref()).is_some(),
         cpu_threshold: policy.cpu_percent(),
         memory_threshold: policy.memory_percent(),
         at_once: u32::MAX,

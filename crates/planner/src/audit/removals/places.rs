@@ -81,6 +81,12 @@ fn buffer(input: &Input<'_>, plan: &Plan, going: &BTreeSet<&NodeName>, findings:
     let mut free: BTreeMap<&NodeName, [i128; 2]> = (input.cluster.nodes.values())
         .filter(|node| node.ready && node.defect.is_none() && !node.shape.unschedulable)
         .filter(|node| !going.contains(&node.name))
+        // Room that ordinary pods do not get is none.
+        .filter(|node| {
+            let roles = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
+            let mut taints = node.shape.taints.iter();
+            !taints.any(|taint| roles.contains(&&*taint.key))
+        })
         .map(|node| {
             let has = &node.shape.allocatable;
             (&node.name, [has.cpu_milli.into(), has.memory.into()])
