@@ -7,7 +7,7 @@ use std::{
 };
 
 use checker::{Place, World};
-use model::{NodeName, Pod, PodKey};
+use model::{NodeName, Pod, PodKey, TaintEffect};
 
 use super::{Findings, evicted, going};
 use crate::removal::plan::{Input, Plan};
@@ -83,9 +83,14 @@ fn buffer(input: &Input<'_>, plan: &Plan, going: &BTreeSet<&NodeName>, findings:
         .filter(|node| !going.contains(&node.name))
         // Room that ordinary pods do not get is none.
         .filter(|node| {
-            let roles = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
+            let roles = [
+                "node-role.kubernetes.io/control-plane",
+                "node-role.kubernetes.io/master",
+            ];
             let mut taints = node.shape.taints.iter();
-            !taints.any(|taint| roles.contains(&&*taint.key))
+            !taints.any(|taint| {
+                taint.effect != TaintEffect::PreferNoSchedule && roles.contains(&&*taint.key)
+            })
         })
         .map(|node| {
             let has = &node.shape.allocatable;
