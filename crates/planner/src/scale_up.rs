@@ -6,15 +6,18 @@
 
 mod bounds;
 mod by_rules;
+mod first_fit;
 mod free;
 mod ground;
 mod kinds;
 mod lane;
 mod pack;
+mod promises;
 mod queue;
 mod refusals;
 mod search;
 mod template;
+mod ways;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -65,8 +65,7 @@ pub(super) struct Market<'a> {
     /// Limits.
     pub(super) budget: Budget,
     choose: Choose,
-    /// Machines keep the kind they were opened as: that is what is tried, or some rule goes by a
-    /// label of the kind.
+    /// Machines keep the kind they were opened as: some rule goes by a label of the kind.
     rigid: bool,
     recent: Vec<usize>,
     /// By group: machines opened.
@@ -108,7 +107,7 @@ impl<'a> Market<'a> {
         ground: &Ground<'a>,
         buyable: &[usize],
         budget: Budget,
-        (choose, rigid): (Choose, bool),
+        choose: Choose,
     ) -> Self {
         let kinds = ground.kinds;
         let mut ladders = vec![Vec::new(); ground.input.groups.len()];
@@ -137,7 +136,7 @@ impl<'a> Market<'a> {
             rungs,
             budget,
             choose,
-            rigid: rigid || OF_THE_KIND.iter().any(|label| ground.engine.goes_by(label)),
+            rigid: OF_THE_KIND.iter().any(|label| ground.engine.goes_by(label)),
             recent: Vec::new(),
             opened: vec![0; ground.input.groups.len()],
             admitted: BTreeMap::new(),

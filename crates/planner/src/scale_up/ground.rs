@@ -115,7 +115,7 @@ impl<'a> Ground<'a> {
     pub(super) fn new(input: &'a Input, kinds: &'a [Kind], queues: &[Queue]) -> Self {
         let mut engine = Snapshot::of(&input.cluster);
         let daemons = engine.classes(&input.daemon_sets);
-        let waiting = engine.classes(input.cluster.waiting.iter().map(|pod| &pod.class));
+        let waiting = engine.classes(queues.iter().map(|queue| &queue.class));
         engine.weigh(waiting);
         let mut ground = Self {
             input,
@@ -448,6 +448,17 @@ impl<'a> Ground<'a> {
         self.spots.truncate(spot);
         self.named -= 1;
         answer
+    }
+
+    /// Whether a machine of this kind, were it bought, would take a pod.
+    pub(super) fn would_take(&mut self, kind: usize, class: ClassId) -> bool {
+        self.engine.fork();
+        let spot = self.buy(kind, Cause::PendingPods);
+        let fits = self.engine.fits(class, self.spots[spot].node);
+        self.engine.revert();
+        self.spots.truncate(spot);
+        self.named -= 1;
+        fits
     }
 
     /// Keeps spots apart by the domains of these labels.

@@ -3,36 +3,23 @@
 //! Pods that no rule ties to others are packed by counts; the others one after the other by the
 //! rules, before them. More than one way is tried on the same ground, and the best one kept. What
 //! would be planned once its machines are on their way is planned at once: a plan that is made again
-//! meanwhile must find room for every pod.
+//! meanwhile must find room for every pod. Ways are judged by that, where it can be afforded.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{HourlyPrice, Pod, PodKey, Resources};
 
-use scheduling::{ClassId, Snapshot};
-
 use super::{
     Cause, Coming, Create, Host, Input, Placement, Plan, Report, Steps, bounds,
-    by_rules::{Choose, Market, Reach, WORTH_PERCENT, Waiting},
-    free,
+    by_rules::{Market, Reach, WORTH_PERCENT, Waiting},
+    first_fit, free,
     ground::{Ground, Of},
     kinds::{self, Budget, Kind},
+    promises::Promises,
     queue::{Queue, queues},
     refusals,
+    ways::{LARGE, Measure, Order, SMALL, Way, ways},
 };
-/// A way of packing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Way {
-    /// Everything by the rules, also what no rule ties.
-    all_by_rules: bool,
-    choose: Choose,
-    /// Machines stay of the kind they were opened as, the cheapest for the pod that opened them.
-    rigid: bool,
-    /// Machines to come are used the largest first.
-    largest_first: bool,
-    /// What may go to fewer places comes first, whatever its size.
-    tightest_first: bool,
-}
 
 /// What a way comes to, in the order in which ways are judged.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,15 +37,23 @@ impl Cost {
     }
 }
 
-/// Classes × kinds up to which more than one way is tried…
-const LARGE: usize = 1 << 16;
-/// …and every one.
-const SMALL: usize = 1 << 12;
+/// A way that was tried.
+struct Tried {
+    way: Way,
+    cost: Cost,
+    /// The weight of the preferences met.
+    met: u64,
+    /// The machines that it began with…
+    bought: Vec<Machine>,
+    /// …and those that it came to.
+    needed: Vec<Machine>,
+}
+
 /// How often a plan is planned again on the machines it buys.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 12;
 
 /// A machine that is bought already.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Machine {
     kind: usize,
     cause: Cause,
@@ -69,7 +64,8 @@ struct Machine {
 struct Packing<'a> {
     input: &'a Input,
     kinds: &'a [Kind],
-    /// Component by component the largest machine that can be bought.
+    /// Component by component the largest machine that can be bought; where none can be, the
+    /// largest node.
     whole: Resources,
     /// Kinds that nothing but limits keeps from being bought.
     buyable: Vec<usize>,
@@ -82,6 +78,11 @@ pub(super) fn pack(input: &Input, pending: &[Arc<Pod>], report: &mut Report) -> 
     for kind in &kinds {
         whole.raise_to(&kind.free());
     }
+    if kinds.is_empty() {
+        for node in input.cluster.nodes.values() {
+            whole.raise_to(&node.shape.allocatable);
+        }
+    }
     let packing = Packing {
         input,
         kinds: &kinds,
@@ -91,94 +92,6 @@ pub(super) fn pack(input: &Input, pending: &[Arc<Pod>], report: &mut Report) -> 
         whole,
     };
     packing.plan(pending, report)
-}
-
-/// In which order queues take turns: indices.
-struct Order {
-    /// Those that are placed by the rules.
-    by_rules: Vec<usize>,
-    /// The others.
-    free: Vec<usize>,
-    /// All of them.
-    all: Vec<usize>,
-    /// By queue: how freely it may be placed.
-    freedom: Vec<Freedom>,
-    /// By queue: it wants to be near others.
-    follows: Vec<bool>,
-    /// Some would rather have something.
-    prefers: bool,
-}
-
-/// How freely pods may be placed, the least first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Freedom {
-    /// Each needs a place of its own.
-    Alone,
-    /// Some rule goes node by node.
-    ByNode,
-    /// Some rule goes by larger domains.
-    ByDomain,
-    /// No rule.
-    Free,
-}
-
-impl Freedom {
-    fn of(engine: &Snapshot, class: ClassId) -> Self {
-        if engine.comes_alone(class) {
-            return Self::Alone;
-        }
-        let keys = engine.topology_keys(class);
-        match keys.iter().any(|&key| engine.is_hostname(key)) {
-            true => Self::ByNode,
-            false if keys.is_empty() => Self::Free,
-            false => Self::ByDomain,
-        }
-    }
-}
-
-impl Order {
-    fn of(ground: &Ground<'_>, all: &[Waiting]) -> Self {
-        let engine = &ground.engine;
-        let queues: Vec<usize> = (0..all.len()).collect();
-        let (free, by_rules) = queues
-            .iter()
-            .partition(|&&queue| engine.is_independent(all[queue].class));
-        let follows = |waiting: &Waiting| {
-            !waiting.source.affinity.is_empty() && !engine.may_come_first(waiting.class)
-        };
-        Self {
-            by_rules,
-            free,
-            all: queues,
-            freedom: all
-                .iter()
-                .map(|waiting| Freedom::of(engine, waiting.class))
-                .collect(),
-            follows: all.iter().map(follows).collect(),
-            prefers: all
-                .iter()
-                .any(|waiting| engine.preferred(waiting.class) > 0),
-        }
-    }
-
-    /// Something is not a matter of counts alone.
-    fn is_tied(&self) -> bool {
-        self.prefers || !self.by_rules.is_empty()
-    }
-
-    /// Those that are placed by the rules, as they take turns; the others by counts.
-    fn turns(&self, way: Way) -> (Vec<usize>, &[usize]) {
-        let (mut by_rules, free) = if way.all_by_rules {
-            (self.all.clone(), &[][..])
-        } else {
-            (self.by_rules.clone(), self.free.as_slice())
-        };
-        by_rules.sort_by_key(|&queue| {
-            let freedom = way.tightest_first.then_some(self.freedom[queue]);
-            (self.follows[queue], freedom)
-        });
-        (by_rules, free)
-    }
 }
 
 impl Packing<'_> {
@@ -194,21 +107,7 @@ impl Packing<'_> {
             })
             .collect();
         let order = Order::of(&ground, &waiting);
-        let mut bought = self.minimums();
-        let ways = ways(&order, waiting.len() * self.kinds.len());
-        let (mut all, way) = self.pack(&mut ground, &waiting, &order, &ways, &bought);
-        if order.is_tied() {
-            // Once more with what is bought on its way, until nothing has to be added.
-            for _ in 0..ROUNDS {
-                let needed = needed(&ground);
-                if ground.opened().is_empty() && needed == bought {
-                    break;
-                }
-                bought = needed;
-                ground.revert();
-                (all, _) = self.pack(&mut ground, &waiting, &order, &[way], &bought);
-            }
-        }
+        let all = self.pack(&mut ground, &waiting, &order);
         self.note_bounds(&ground, &all, report);
         report.preferences = preferences(&ground, &all);
         let plan = self.tell(&ground, &all, &mut queues, report);
@@ -263,47 +162,137 @@ impl Packing<'_> {
         budget
     }
 
-    /// Packs in the way that is best, beside machines that are bought already: most pods placed,
-    /// lowest price, within what they are worth the most preferences met, fewest machines.
-    fn pack(
+    /// Packs in the way that is best: most pods placed, lowest price, within what they are worth the
+    /// most preferences met, fewest machines.
+    fn pack(&self, ground: &mut Ground<'_>, waiting: &[Waiting], order: &Order) -> Vec<Waiting> {
+        // Where nothing can be bought, the nodes are what is chosen from.
+        let choices = match self.buyable.len() {
+            0 => ground.spots.len(),
+            some => some,
+        };
+        let effort = order.effort(waiting, choices);
+        let ways = ways(order, effort, self.buyable.is_empty());
+        // Once more with what is bought on its way, until nothing has to be added.
+        let rounds = if order.is_tied() { ROUNDS } else { 0 };
+        let of = (waiting, order);
+        let mut tried: Vec<Tried> = Vec::new();
+        if let [way] = ways[..] {
+            let (all, one) = self.stand(ground, of, way, self.minimums(), rounds);
+            if one.cost.left == 0 || waiting.len() == 1 || effort > LARGE {
+                return all;
+            }
+            ground.revert();
+            tried.push(one);
+        } else {
+            let at_first = if effort <= SMALL { rounds } else { 0 };
+            let ways = ways.into_iter().map(|way| (way, self.minimums()));
+            tried = self.try_all(ground, of, ways, at_first);
+            if at_first < rounds {
+                tried = self.try_all(ground, of, finalists(order, tried), rounds - 1);
+            }
+        }
+        // Where not all can be placed, there are places for more of the small ones.
+        if let Some(best) = best(order, &tried)
+            && best.cost.left > 0
+        {
+            let way = best.way;
+            let ways = Measure::ALL.map(|measure| {
+                let smallest_first = Way {
+                    first_fit: false,
+                    tightest_first: false,
+                    smallest_first: Some(measure),
+                    ..way
+                };
+                (smallest_first, self.minimums())
+            });
+            tried.extend(self.try_all(ground, of, ways, rounds));
+        }
+        let Some(best) = best(order, &tried) else {
+            return waiting.to_vec();
+        };
+        let (all, _) = self.stand(ground, of, best.way, best.bought.clone(), 0);
+        all
+    }
+
+    /// Tries ways, each beside some machines, and takes all back.
+    fn try_all(
         &self,
         ground: &mut Ground<'_>,
-        waiting: &[Waiting],
-        order: &Order,
-        ways: &[Way],
-        bought: &[Machine],
-    ) -> (Vec<Waiting>, Way) {
-        let mut tried: Vec<(Way, Cost, u64)> = Vec::new();
-        for &way in ways {
-            let mut all = waiting.to_vec();
-            ground.fork();
-            self.go(ground, &mut all, order, way, bought);
-            let cost = cost(ground, &all);
-            // There is no other way, or none can be better.
-            if ways.len() == 1 || (cost.is_nothing() && !order.prefers) {
-                return (all, way);
-            }
-            let (met, _) = preferences(ground, &all);
-            tried.push((way, cost, met));
+        of: (&[Waiting], &Order),
+        ways: impl IntoIterator<Item = (Way, Vec<Machine>)>,
+        rounds: usize,
+    ) -> Vec<Tried> {
+        let mut tried = Vec::new();
+        for (way, bought) in ways {
+            let (_, one) = self.stand(ground, of, way, bought, rounds);
             ground.revert();
+            // No other way can be better.
+            let is_best = one.cost.is_nothing() && !of.1.prefers;
+            tried.push(one);
+            if is_best {
+                break;
+            }
         }
-        let least = tried.iter().map(|(_, cost, _)| cost).min().cloned();
-        let worth = if order.prefers { WORTH_PERCENT } else { 0 };
-        let is_worth_it = |cost: &Cost| {
-            least.as_ref().is_some_and(|least| {
-                (cost.left, cost.unpriced) == (least.left, least.unpriced)
-                    && cost.price.times(100) <= least.price.times(100 + worth as usize)
-            })
+        tried
+    }
+
+    /// Packs beside machines that are bought already, and again beside those that this buys, until
+    /// it buys no other, at most so many times. In the end pods keep the machines that are bought
+    /// for them: so will those of the next plan.
+    fn stand(
+        &self,
+        ground: &mut Ground<'_>,
+        (waiting, order): (&[Waiting], &Order),
+        mut way: Way,
+        mut bought: Vec<Machine>,
+        rounds: usize,
+    ) -> (Vec<Waiting>, Tried) {
+        let mut round = 0;
+        loop {
+            ground.fork();
+            let mut all = waiting.to_vec();
+            self.go(ground, &mut all, order, way, &bought);
+            let mut needed = needed(ground);
+            if !way.first_fit {
+                needed.sort();
+            }
+            let is_enough = ground.opened().is_empty();
+            let stands = is_enough && !way.anew && needed == bought;
+            if stands || round == rounds {
+                let (met, _) = preferences(ground, &all);
+                let tried = Tried {
+                    way,
+                    cost: self.cost(&needed, &all),
+                    met,
+                    bought,
+                    needed,
+                };
+                return (all, tried);
+            }
+            ground.revert();
+            way.anew &= !is_enough || needed.len() != bought.len();
+            bought = needed;
+            round += 1;
+        }
+    }
+
+    /// What is left, and what is bought for pods.
+    fn cost(&self, needed: &[Machine], all: &[Waiting]) -> Cost {
+        let mut cost = Cost {
+            left: all.iter().map(|waiting| waiting.left).sum(),
+            unpriced: 0,
+            price: HourlyPrice::ZERO,
+            machines: 0,
         };
-        let best = tried
-            .iter()
-            .filter(|(_, cost, _)| is_worth_it(cost))
-            .min_by(|(_, a, a_met), (_, b, b_met)| b_met.cmp(a_met).then_with(|| a.cmp(b)));
-        let mut all = waiting.to_vec();
-        ground.fork();
-        let way = best.map_or(ways[0], |(way, ..)| *way);
-        self.go(ground, &mut all, order, way, bought);
-        (all, way)
+        let for_pods = |machine: &&Machine| machine.cause == Cause::PendingPods;
+        for machine in needed.iter().filter(for_pods) {
+            match self.kinds[machine.kind].price {
+                Some(price) => cost.price = cost.price + price,
+                None => cost.unpriced += 1,
+            }
+            cost.machines += 1;
+        }
+        cost
     }
 
     /// Places what can be placed, and buys for it, beside machines that are bought already.
@@ -317,14 +306,23 @@ impl Packing<'_> {
     ) {
         for machine in bought {
             let spot = ground.buy(machine.kind, machine.cause);
-            ground.spots[spot].promised.clone_from(&machine.promised);
+            if !way.anew {
+                ground.spots[spot].promised.clone_from(&machine.promised);
+            }
         }
-        ground.order_coming(way.largest_first);
+        if !way.keeps_their_order() {
+            ground.order_coming(way.largest_first);
+        }
         ground.begin_opening();
         let budget = self.budget(bought);
-        let mut market = Market::new(ground, &self.buyable, budget, (way.choose, way.rigid));
         let (by_rules, free) = order.turns(way);
-        let by_rules = by_rules.as_slice();
+        let (by_rules, free) = (by_rules.as_slice(), free.as_slice());
+        if way.first_fit {
+            Promises::of(ground, by_rules).keep(ground, all);
+            first_fit::place(ground, all, by_rules, &self.buyable, budget);
+            return;
+        }
+        let mut market = Market::new(ground, &self.buyable, budget, way.choose);
         // What the scheduler does at once; then evenly over all domains that can be had, then over
         // those that are there.
         let mut promises = Promises::of(ground, by_rules);
@@ -484,101 +482,6 @@ fn place_all<'a>(
     }
 }
 
-/// The ways worth trying, the likeliest first.
-fn ways(order: &Order, effort: usize) -> Vec<Way> {
-    let plain = Way {
-        all_by_rules: false,
-        choose: Choose::Cheapest,
-        rigid: false,
-        largest_first: false,
-        tightest_first: true,
-    };
-    if !order.is_tied() {
-        return vec![plain];
-    }
-    let all_by_rules = Way {
-        all_by_rules: true,
-        ..plain
-    };
-    if effort > LARGE {
-        return vec![all_by_rules];
-    }
-    let mut ways = vec![all_by_rules];
-    if !order.free.is_empty() {
-        ways.push(plain);
-    }
-    let by_pod = |way: &Way| Way {
-        choose: Choose::ByPod,
-        ..*way
-    };
-    ways.extend(ways.clone().iter().map(by_pod));
-    // First fit, decreasing: nothing is to cost more than that.
-    ways.push(Way {
-        rigid: true,
-        tightest_first: false,
-        ..all_by_rules
-    });
-    if effort <= SMALL {
-        for change in [
-            |way: &Way| Way {
-                tightest_first: false,
-                ..*way
-            },
-            |way: &Way| Way {
-                largest_first: true,
-                ..*way
-            },
-        ] {
-            ways.extend(ways.clone().iter().map(change));
-        }
-    }
-    ways
-}
-
-/// Pods on the machines that were bought for them: (spot, queue, count).
-struct Promises(Vec<(usize, usize, u32)>);
-
-impl Promises {
-    /// In the order in which the queues take turns, as the pods were placed that are promised.
-    fn of(ground: &Ground<'_>, turns: &[usize]) -> Self {
-        let mut rank = vec![usize::MAX; ground.queues];
-        for (turn, &queue) in turns.iter().enumerate() {
-            rank[queue] = turn;
-        }
-        let spots = ground.spots.iter().enumerate();
-        let promises = spots.flat_map(|(index, spot)| {
-            let promised = spot.promised.iter();
-            promised.map(move |&(queue, count)| (index, queue, count))
-        });
-        let mut promises: Vec<(usize, usize, u32)> = promises.collect();
-        promises.sort_by_key(|&(spot, queue, _)| (rank[queue], spot));
-        Self(promises)
-    }
-
-    /// Puts pods there as far as they still fit. Rules between pods may ask for another order than
-    /// that of the machines.
-    fn keep(&mut self, ground: &mut Ground<'_>, all: &mut [Waiting]) {
-        loop {
-            let mut moved = false;
-            self.0.retain_mut(|(spot, queue, promised)| {
-                let Waiting { class, left, .. } = all[*queue];
-                let source = Arc::clone(&all[*queue].source);
-                let count = ground.how_many(class, &source, *spot, left.min(*promised));
-                if count > 0 {
-                    ground.place((*queue, class), &source, *spot, count);
-                    all[*queue].left -= count;
-                    *promised -= count;
-                    moved = true;
-                }
-                *promised > 0 && all[*queue].left > 0
-            });
-            if !moved {
-                break;
-            }
-        }
-    }
-}
-
 /// The machines that the plan buys, but those that got no pod.
 fn needed(ground: &Ground<'_>) -> Vec<Machine> {
     let mut promised: Vec<BTreeMap<usize, u32>> = vec![BTreeMap::new(); ground.spots.len()];
@@ -586,7 +489,7 @@ fn needed(ground: &Ground<'_>) -> Vec<Machine> {
         *promised[placed.spot].entry(placed.queue).or_default() += placed.count;
     }
     let machines = ground.spots.iter().zip(promised);
-    let mut machines: Vec<Machine> = machines
+    machines
         .filter_map(|(spot, promised)| match spot.of {
             Of::Bought { kind, cause } if cause == Cause::MinNodes || !promised.is_empty() => {
                 Some(Machine {
@@ -597,30 +500,38 @@ fn needed(ground: &Ground<'_>) -> Vec<Machine> {
             }
             _ => None,
         })
-        .collect();
-    machines.sort();
-    machines
+        .collect()
 }
 
-/// What is left, and what was bought in this try.
-fn cost(ground: &Ground<'_>, all: &[Waiting]) -> Cost {
-    let mut cost = Cost {
-        left: all.iter().map(|waiting| waiting.left).sum(),
-        unpriced: 0,
-        price: HourlyPrice::ZERO,
-        machines: 0,
+/// The best of the ways that were tried.
+fn best<'t>(order: &Order, tried: &'t [Tried]) -> Option<&'t Tried> {
+    let least = tried.iter().map(|one| &one.cost).min()?;
+    let worth = if order.prefers { WORTH_PERCENT } else { 0 };
+    let is_worth_it = |cost: &Cost| {
+        (cost.left, cost.unpriced) == (least.left, least.unpriced)
+            && cost.price.times(100) <= least.price.times(100 + worth as usize)
     };
-    for spot in &ground.spots[ground.opened()] {
-        let Of::Bought { kind, .. } = spot.of else {
-            continue;
-        };
-        match ground.kinds[kind].price {
-            Some(price) => cost.price = cost.price + price,
-            None => cost.unpriced += 1,
-        }
-        cost.machines += 1;
+    let kept = tried.iter().filter(|one| is_worth_it(&one.cost));
+    kept.min_by(|a, b| b.met.cmp(&a.met).then_with(|| a.cost.cmp(&b.cost)))
+}
+
+/// The ways that may be the best once they stand: the best at first sight, and the best that is not
+/// first fit, which looks cheaper at first sight than it is.
+fn finalists(order: &Order, tried: Vec<Tried>) -> Vec<(Way, Vec<Machine>)> {
+    let (first_fit, others): (Vec<Tried>, Vec<Tried>) =
+        tried.into_iter().partition(|one| one.way.first_fit);
+    let mut finalists = Vec::new();
+    if let Some(best) = best(order, &others) {
+        finalists.push((best.way, best.needed.clone()));
+        let is_cheaper = |one: &&Tried| one.cost < best.cost;
+        let first_fit = first_fit.iter().find(is_cheaper);
+        finalists.extend(first_fit.map(|one| (one.way, one.needed.clone())));
     }
-    cost
+    if !order.by_rules.is_empty() {
+        let anew = finalists.clone().into_iter();
+        finalists.extend(anew.map(|(way, needed)| (Way { anew: true, ..way }, needed)));
+    }
+    finalists
 }
 
 /// The weights of the preferences that are met, and of all there are, of the pods placed.

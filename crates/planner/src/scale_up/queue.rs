@@ -32,15 +32,23 @@ impl Queue {
 /// Equal pods together, the largest of a `whole` machine first, so that the gaps they leave are
 /// filled by smaller ones.
 pub(super) fn queues(pending: &[Arc<Pod>], whole: &Resources) -> Vec<Queue> {
-    let mut by_class: BTreeMap<Arc<SchedulingClass>, Vec<PodKey>> = BTreeMap::new();
+    // Apart by amounts first: comparing whole classes is dear.
+    type ByClass = BTreeMap<Arc<SchedulingClass>, Vec<PodKey>>;
+    let mut by_amounts: BTreeMap<(i64, i64), ByClass> = BTreeMap::new();
     for pod in pending {
-        by_class
-            .entry(Arc::clone(&pod.class))
-            .or_default()
-            .push(pod.key.clone());
+        let requests = &pod.class.requests;
+        let alike = by_amounts
+            .entry((requests.cpu_milli, requests.memory))
+            .or_default();
+        if let Some(pods) = alike.get_mut(&pod.class) {
+            pods.push(pod.key.clone());
+        } else {
+            alike.insert(Arc::clone(&pod.class), vec![pod.key.clone()]);
+        }
     }
-    let mut queues: Vec<Queue> = by_class
-        .into_iter()
+    let mut queues: Vec<Queue> = by_amounts
+        .into_values()
+        .flatten()
         .map(|(class, mut pods)| {
             pods.sort_by(|a, b| b.cmp(a));
             Queue { class, pods }

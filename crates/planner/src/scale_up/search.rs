@@ -5,9 +5,12 @@
 //! cheaper ones. Of all solutions the best is taken: most pods placed, lowest price, least waste,
 //! the preferred type, fewer machines, the name.
 
+mod first_fit;
+
 use std::{cmp::Ordering, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use model::{HourlyPrice, Resources, SchedulingClass};
+use rust_decimal::{Decimal, prelude::ToPrimitive};
 
 use super::kinds::{Budget, Kind, compare_price};
 
@@ -16,6 +19,10 @@ struct Offer<'a> {
     /// Index into the kinds.
     kind: usize,
     of: &'a Kind,
+    /// Room for pods on an empty one.
+    free: Resources,
+    /// What one costs, in units of 10⁻¹², where known.
+    price: Option<i128>,
     /// Which classes it takes, resources aside.
     admits: Vec<bool>,
 }
@@ -97,6 +104,8 @@ const POLISHED: usize = 400;
 pub(super) struct Search<'a> {
     classes: Vec<&'a Arc<SchedulingClass>>,
     offers: Vec<Offer<'a>>,
+    /// The offers, the cheapest first.
+    by_price: Vec<usize>,
     whole: Resources,
     /// Orders in which classes are put onto a machine: no single one packs well in every mix.
     orders: Vec<Order>,
@@ -120,11 +129,13 @@ impl<'a> Search<'a> {
         buyable: &[usize],
         whole: &Resources,
     ) -> Self {
-        let offers = buyable
+        let offers: Vec<Offer<'_>> = buyable
             .iter()
             .map(|&kind| Offer {
                 kind,
                 of: &kinds[kind],
+                free: kinds[kind].free(),
+                price: kinds[kind].price.and_then(units),
                 admits: classes
                     .iter()
                     .map(|class| {
@@ -137,10 +148,13 @@ impl<'a> Search<'a> {
                     .collect(),
             })
             .collect();
+        let mut by_price: Vec<usize> = (0..offers.len()).collect();
+        by_price.sort_by(|&a, &b| compare_price(offers[a].of.price, offers[b].of.price));
         Self {
             orders: orders(&classes, whole),
             classes,
             offers,
+            by_price,
             whole: whole.clone(),
         }
     }
@@ -159,12 +173,11 @@ impl<'a> Search<'a> {
         }
         let plain = (0..self.orders.len())
             .flat_map(|order| [(order, Score::Price), (order, Score::Work)])
-            .map(|(order, score)| {
-                let state = self.greedy(self.start(order, waiting, budget), score);
-                Solution {
-                    cost: self.cost(&state),
-                    state,
-                }
+            .map(|(order, score)| self.greedy(self.start(order, waiting, budget), score))
+            .chain([self.first_fit(waiting, budget)])
+            .map(|state| Solution {
+                cost: self.cost(&state),
+                state,
             })
             .reduce(Solution::min);
         plain.map_or_else(Vec::new, |plain| self.steps(&plain.state))
@@ -271,9 +284,11 @@ impl<'a> Search<'a> {
         for (solution, start) in solutions.iter_mut().take(looked_at) {
             self.look_ahead(solution, start.clone(), effort);
         }
+        let first_fit = self.judge(self.first_fit(waiting, budget), effort);
         let best = solutions
             .into_iter()
             .map(|(solution, _)| solution)
+            .chain([first_fit])
             .reduce(Solution::min);
         let mut state = best?.state;
         self.merge(&mut state);
@@ -331,12 +346,7 @@ impl<'a> Search<'a> {
 
     /// What one machine takes of `remaining`.
     fn fill(&self, offer: &Offer<'_>, order: usize, remaining: &[u32]) -> Filled {
-        let mut filled = Filled {
-            counts: Vec::new(),
-            pods: 0,
-            work: 0,
-            waste: 0,
-        };
+        let mut counts = Vec::new();
         let mut machine = Filling {
             offer,
             requested: offer.of.requested.clone(),
@@ -346,24 +356,32 @@ impl<'a> Search<'a> {
                 for &index in order {
                     let count = machine.put(index, self.classes[index], remaining[index]);
                     if count > 0 {
-                        filled.counts.push((index, count));
+                        counts.push((index, count));
                     }
                 }
             }
             Order::Balanced(order) => {
-                filled.counts = self.fill_from_both_ends(&mut machine, order, remaining);
+                counts = self.fill_from_both_ends(&mut machine, order, remaining);
             }
         }
-        filled.pods = filled.counts.iter().map(|(_, count)| count).sum();
-        let sum = Resources::sum(
-            filled
-                .counts
-                .iter()
-                .map(|(index, count)| (&self.classes[*index].requests, *count)),
-        );
-        filled.work = sum.dominant_share(&self.whole).max(i64::from(filled.pods));
-        filled.waste = self.waste(&offer.of.free(), &sum);
-        filled
+        self.measure(offer, counts)
+    }
+
+    /// What a machine comes to that takes these pods.
+    fn measure(&self, offer: &Offer<'_>, counts: Vec<(usize, u32)>) -> Filled {
+        let pods = counts.iter().map(|(_, count)| count).sum();
+        let sum = self.sum(&counts);
+        Filled {
+            pods,
+            work: sum.dominant_share(&self.whole).max(i64::from(pods)),
+            waste: self.waste(&offer.free, &sum),
+            counts,
+        }
+    }
+
+    fn sum(&self, counts: &[(usize, u32)]) -> Resources {
+        let requests = counts.iter();
+        Resources::sum(requests.map(|(index, count)| (&self.classes[*index].requests, *count)))
     }
 
     fn fill_from_both_ends(
@@ -448,10 +466,12 @@ impl<'a> Search<'a> {
         let (fill_a, fill_b) = (&state.fills[a], &state.fills[b]);
         let (of_a, of_b) = (self.offers[a].of, self.offers[b].of);
         // Price for the same work: price_a × work_b against price_b × work_a.
-        let price = || match (of_a.price, of_b.price) {
-            (Some(a), Some(b)) => (a.amount() * rust_decimal::Decimal::from(fill_b.work))
-                .cmp(&(b.amount() * rust_decimal::Decimal::from(fill_a.work))),
-            (a, b) => compare_price(a, b).then(fill_b.work.cmp(&fill_a.work)),
+        let price = || match (self.offers[a].price, self.offers[b].price) {
+            (Some(a), Some(b)) => {
+                let (work_a, work_b) = (i128::from(fill_a.work), i128::from(fill_b.work));
+                (a.saturating_mul(work_b)).cmp(&b.saturating_mul(work_a))
+            }
+            _ => compare_price(of_a.price, of_b.price).then(fill_b.work.cmp(&fill_a.work)),
         };
         let first = match score {
             Score::Price => price(),
@@ -564,7 +584,8 @@ impl<'a> Search<'a> {
     ) -> Option<(usize, Chosen)> {
         let mut pods = vec![0_u32; self.classes.len()];
         let mut count = 0;
-        let mut old = (HourlyPrice::ZERO, 0_i128, 0_u32, 0_u32);
+        let mut asked = Resources::default();
+        let mut old: Merit = (HourlyPrice::ZERO, 0, 0, 0);
         let mut freed: BTreeMap<usize, u32> = BTreeMap::new();
         for (from, machine) in machines.iter().enumerate().rev().take(MERGED) {
             let of = self.offers[machine.offer].of;
@@ -573,30 +594,39 @@ impl<'a> Search<'a> {
                 pods[*class] += number;
                 count += number;
             }
+            asked.add(&self.sum(&machine.filled.counts));
             *freed.entry(of.group).or_default() += 1;
             old.0 = old.0 + price;
             old.1 += i128::from(machine.filled.waste);
             old.2 += u32::from(!of.preferred);
             old.3 += 1;
-            let best = self
-                .offers
-                .iter()
-                .enumerate()
-                .filter(|(_, offer)| {
-                    freed.contains_key(&offer.of.group) || budget.groups[offer.of.group] > 0
-                })
-                .filter_map(|(index, offer)| {
-                    let price = offer.of.price.filter(|price| *price <= old.0)?;
-                    let filled = self.fill(offer, order, &pods);
-                    let new = (
-                        price,
-                        i128::from(filled.waste),
-                        u32::from(!offer.of.preferred),
-                        1,
-                    );
-                    (filled.pods == count && new < old).then_some((new, index, filled))
-                })
-                .min_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+            let is_enough = |asked: i64, free: i64| asked <= 0 || asked <= free;
+            let has_room = |free: &Resources| {
+                is_enough(asked.cpu_milli, free.cpu_milli)
+                    && is_enough(asked.memory, free.memory)
+                    && is_enough(asked.pods, free.pods)
+            };
+            let is_left = |group: usize| freed.contains_key(&group) || budget.groups[group] > 0;
+            let mut best: Option<(Merit, usize, Filled)> = None;
+            for &index in &self.by_price {
+                let offer = &self.offers[index];
+                let Some(price) = offer.of.price.filter(|price| *price <= old.0) else {
+                    break;
+                };
+                if best.as_ref().is_some_and(|best| best.0.0 < price) {
+                    break;
+                }
+                if !has_room(&offer.free) || !is_left(offer.of.group) {
+                    continue;
+                }
+                let filled = self.fill(offer, order, &pods);
+                let not_preferred = u32::from(!offer.of.preferred);
+                let new = (price, i128::from(filled.waste), not_preferred, 1);
+                let is_better = |(cost, of, _): &(_, usize, _)| (&new, index) < (cost, *of);
+                if filled.pods == count && new < old && best.as_ref().is_none_or(is_better) {
+                    best = Some((new, index, filled));
+                }
+            }
             if let Some((_, offer, filled)) = best {
                 let merged = Chosen {
                     offer,
@@ -608,6 +638,14 @@ impl<'a> Search<'a> {
         }
         None
     }
+}
+
+/// Of machines that one may stand for: price, waste, those that are not preferred, how many.
+type Merit = (HourlyPrice, i128, u32, u32);
+
+/// What a price comes to in units of 10⁻¹².
+fn units(price: HourlyPrice) -> Option<i128> {
+    (price.amount() * Decimal::from(1_000_000_000_000_u64)).to_i128()
 }
 
 /// A machine that is being filled.

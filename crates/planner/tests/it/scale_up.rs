@@ -218,6 +218,27 @@ fn room_that_is_there_and_machines_on_their_way_are_used_first() {
 }
 
 #[test]
+fn where_not_all_can_be_placed_there_are_places_for_more_small_ones() {
+    let mut waiting = pods("large", 1, &class(3000, 128));
+    waiting.extend(pods("small", 4, &class(1000, 128)));
+    let placed = |input: &Input| {
+        let (_, report) = plan(input);
+        let placements = report.pods.values();
+        placements
+            .filter(|to| !matches!(to, Placement::Left(_)))
+            .count()
+    };
+    // On a node, with nothing to buy…
+    let mut beside_a_node = input(vec![], waiting.clone());
+    add_node(&mut beside_a_node, node("n1", 4000));
+    assert_eq!(placed(&beside_a_node), 4);
+    // …and on the one machine that may be bought.
+    let mut one = group("g", vec![offering("o", 4, 8, 10)]);
+    one.max_nodes = 1;
+    assert_eq!(placed(&input(vec![one], waiting)), 4);
+}
+
+#[test]
 fn bounds_hold_and_say_why() {
     let mut g = group("g", vec![offering("small", 2, 4, 10)]);
     g.max_nodes = 3;
