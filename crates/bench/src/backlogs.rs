@@ -31,6 +31,10 @@ pub(crate) struct Summary {
     pub(crate) pods: usize,
     pub(crate) left: usize,
     pub(crate) first_fit_left: usize,
+    /// The backlogs for which first fit, done once, breaks a rule once all its machines are there…
+    first_fit_broken: u64,
+    /// …and for which it goes on opening machines however often it is done again.
+    first_fit_unsettled: u64,
     hourly_price: String,
     lower_bound: String,
     first_fit_price: String,
@@ -44,10 +48,11 @@ pub(crate) struct Summary {
 
 /// Plans the backlogs of the seeds from `first` on.
 pub(crate) fn run(first: u64, count: u64, plain: bool, no_check: bool) -> Result<Summary> {
-    let (mut prices, mut bounds, mut fits) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut prices, mut bounds, mut fit_prices) = (Vec::new(), Vec::new(), Vec::new());
     let mut times = Times::default();
     let (mut to_bound, mut to_fit) = (Vec::new(), Vec::new());
     let (mut pods, mut left, mut first_fit_left) = (0, 0, 0);
+    let (mut first_fit_broken, mut first_fit_unsettled) = (0, 0);
     let mut above = Vec::new();
     let mut broken = Vec::new();
     for seed in first..first + count {
@@ -59,19 +64,28 @@ pub(crate) fn run(first: u64, count: u64, plain: bool, no_check: bool) -> Result
             .filter(|to| matches!(to, Placement::Left(_)))
             .count();
         let ours = price(&plan);
-        let fit = first_fit_decreasing(&input);
+        let (at_once, again) = first_fit_decreasing(&input);
+        first_fit_broken += u64::from(!at_once.is_valid);
+        first_fit_unsettled += u64::from(again.is_none());
         pods += input.cluster.waiting.len();
         left += unplaced;
-        first_fit_left += fit.left;
         prices.push(ours);
-        fits.push(fit.price);
         bounds.extend(report.price_bound);
         to_bound.extend(ratio_to(ours, report.price_bound).map(|ratio| (seed, ratio)));
-        if unplaced == fit.left {
-            to_fit.extend(ratio_to(ours, Some(fit.price)).map(|ratio| (seed, ratio)));
-        }
-        if is_better(&fit, ours, unplaced) {
-            above.push(seed);
+        // What breaks a rule is no plan.
+        let fits = [Some(at_once), again].into_iter().flatten();
+        let fit = fits
+            .filter(|fit| fit.is_valid)
+            .min_by_key(|fit| (fit.left, fit.price));
+        if let Some(fit) = fit {
+            first_fit_left += fit.left;
+            fit_prices.push(fit.price);
+            if unplaced == fit.left {
+                to_fit.extend(ratio_to(ours, Some(fit.price)).map(|ratio| (seed, ratio)));
+            }
+            if is_better(&fit, ours, unplaced) {
+                above.push(seed);
+            }
         }
         if !no_check && let Checked::Broken(rules) = check(&input, &plan, &report) {
             broken.extend(rules.into_iter().map(|rule| format!("{seed}: {rule}")));
@@ -84,9 +98,11 @@ pub(crate) fn run(first: u64, count: u64, plain: bool, no_check: bool) -> Result
         pods,
         left,
         first_fit_left,
+        first_fit_broken,
+        first_fit_unsettled,
         hourly_price: sum(prices),
         lower_bound: sum(bounds),
-        first_fit_price: sum(fits),
+        first_fit_price: sum(fit_prices),
         to_lower_bound: Ratios::of(to_bound),
         to_first_fit: Ratios::of(to_fit),
         above_first_fit: above,
