@@ -302,14 +302,17 @@ impl View<'_> {
             .collect();
         shown.sort_by_key(|(_, id, verdict)| (!matches!(verdict, Verdict::Orphan(_)), *id));
         let (reason, ..) = shown.first()?;
-        let mut message = format!("{} workers belong to no VPSieNode: ", shown.len());
-        let named: Vec<String> = (shown.iter().take(NAMED))
+        let mut named: Vec<String> = (shown.iter().take(NAMED))
             .map(|(_, id, verdict)| format!("{} is {verdict}", self.name(id)))
             .collect();
-        message += &named.join("; ");
         if shown.len() > NAMED {
-            message += &format!("; and {} more", shown.len() - NAMED);
+            named.push(format!("and {} more", shown.len() - NAMED));
         }
+        let message = format!(
+            "{} workers belong to no VPSieNode: {}",
+            shown.len(),
+            named.join("; ")
+        );
         Some(Unowned { reason, message })
     }
 

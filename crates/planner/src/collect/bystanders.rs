@@ -111,18 +111,15 @@ fn vanished_around(worker: &Worker, standing: &Standing, request: &DeleteRequest
     let recorded = standing
         .serves_since
         .is_some_and(|since| since <= request.sent_at);
-    match worker.listed {
-        Some((first, last)) => {
-            let served = matches!(
-                worker.phase,
-                Some(InstancePhase::Running | InstancePhase::Stopped)
-            );
-            let before = first <= request.sent_at || recorded;
-            served && before && last <= request.ends_at()
-        }
-        None => {
-            let well = standing.ill_since.is_none_or(|at| at > request.sent_at);
-            recorded && well
-        }
-    }
+    let Some((first, last)) = worker.listed else {
+        let well = standing.ill_since.is_none_or(|at| at > request.sent_at);
+        return recorded && well;
+    };
+    // One that is still being built may fail by itself.
+    let served = matches!(
+        worker.phase,
+        Some(InstancePhase::Running | InstancePhase::Stopped)
+    );
+    let before = first <= request.sent_at || recorded;
+    served && before && last <= request.ends_at()
 }
