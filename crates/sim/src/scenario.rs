@@ -122,6 +122,10 @@ pub enum Moment {
     NoPods,
     /// Each managed NodeGroup has exactly its minimum of VPSieNodes, all Ready.
     GroupsAtMinimum,
+    /// So many pods (DaemonSets' apart) run, and none waits.
+    PodsRunning(usize),
+    /// A worker of a NodeGroup is cordoned.
+    Draining,
 }
 
 /// What can be done to a world.
@@ -175,6 +179,24 @@ pub enum Action {
     Apply {
         /// The object.
         manifest: Value,
+    },
+    /// A person cordons the node on which a pod runs, or uncordons it, and writes on it.
+    Node {
+        /// How `namespace/name` of the pod begins.
+        of: String,
+        /// Cordoned from now on, or not any more.
+        #[serde(default)]
+        cordoned: Option<bool>,
+        /// What is written: those of before are taken away.
+        #[serde(default)]
+        annotations: Option<BTreeMap<String, String>>,
+    },
+    /// A person writes on pods.
+    Annotate {
+        /// How `namespace/name` of the pods begin.
+        pods: String,
+        /// What is written: those of before are taken away.
+        annotations: BTreeMap<String, String>,
     },
     /// Arms a fault of the cloud.
     Fault(vpsie_sim::Rule),
@@ -265,6 +287,30 @@ pub enum Expectation {
     },
     /// So many VPSieNodes are in each of these phases.
     Phases(BTreeMap<String, usize>),
+    /// So many nodes of NodeGroups are Ready and take pods.
+    NodesInService(usize),
+    /// So many workers are paid.
+    MachinesLeft(usize),
+    /// Pods whose `namespace/name` begins so are where they are, once they run: none is asked to
+    /// leave. Checked all along.
+    PodsUndisturbed(String),
+    /// Once so many pods whose `namespace/name` begins so were Ready, it is never fewer. Checked all
+    /// along.
+    AvailableAtLeast {
+        /// How the pods' keys begin.
+        pods: String,
+        /// How many.
+        count: usize,
+    },
+    /// An Event with this reason said this among other things.
+    EventSays {
+        /// The reason.
+        reason: String,
+        /// Part of the message.
+        text: String,
+    },
+    /// At the end an hour costs so many dollars less than it did when it cost most.
+    SavedPerHourAtLeast(rust_decimal::Decimal),
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 use vpsie_sim::{Machine, Origin, Role};
 
 use crate::{
     scenario::{Action, Expectation, Moment, Scenario, Step, Victim},
-    view::{Counts, Decision, View},
+    view::{Counts, Decision, NodeRow, View},
     world::{ApiServer, World, WorldError},
 };
 
@@ -83,6 +83,8 @@ pub struct Verdict {
     pub machines_left: usize,
     /// Dollars spent.
     pub cost: Decimal,
+    /// Dollars that an hour costs less than it did when it cost most.
+    pub saved_per_hour: Decimal,
     /// Requests the cloud got.
     pub cloud_requests: usize,
 }
@@ -107,7 +109,10 @@ pub async fn play<K: ApiServer>(
         all_running: None,
         most_running: 0,
         most_machines: 0,
-        reasons: std::collections::BTreeSet::new(),
+        most_per_hour: Decimal::ZERO,
+        said: std::collections::BTreeSet::new(),
+        reached: std::collections::BTreeSet::new(),
+        ran: BTreeMap::new(),
         recorded: std::collections::BTreeSet::new(),
     };
     for manifest in &scenario.manifests {
@@ -158,8 +163,13 @@ struct Play<'a, K> {
     all_running: Option<Duration>,
     most_running: usize,
     most_machines: usize,
-    /// Reasons of Events heard.
-    reasons: std::collections::BTreeSet<String>,
+    most_per_hour: Decimal,
+    /// Events heard: reason and message.
+    said: std::collections::BTreeSet<(String, String)>,
+    /// Numbers of the expectations whose count was reached once.
+    reached: std::collections::BTreeSet<usize>,
+    /// Where pods ran that are to be left alone.
+    ran: BTreeMap<String, String>,
     /// Every VPSieNode that ever was.
     recorded: std::collections::BTreeSet<String>,
 }
@@ -222,6 +232,39 @@ impl<K: ApiServer> Play<'_, K> {
                 name,
             } => told(world.delete(api_version, kind, namespace, name).await),
             Action::Apply { manifest } => told(world.apply(manifest).await),
+            Action::Node {
+                of,
+                cordoned,
+                annotations,
+            } => {
+                let view = world.view();
+                let mut pods = view
+                    .pods
+                    .iter()
+                    .filter(|(key, _)| key.starts_with(of.as_str()));
+                let node = pods.find_map(|(_, pod)| pod.node.clone());
+                let node = node.ok_or_else(|| format!("no pod {of}* has a node"))?;
+                if let Some(annotations) = annotations {
+                    let metadata = json!({"name": node, "annotations": annotations});
+                    told(world.apply(&object("Node", &metadata)).await)?;
+                }
+                match cordoned {
+                    Some(cordoned) => told(world.cordon(&node, *cordoned).await),
+                    None => Ok(()),
+                }
+            }
+            Action::Annotate { pods, annotations } => {
+                for key in world.view().pods.keys() {
+                    if let Some((namespace, name)) = key.split_once('/')
+                        && key.starts_with(pods.as_str())
+                    {
+                        let metadata = json!({"namespace": namespace, "name": name,
+                            "annotations": annotations});
+                        told(world.apply(&object("Pod", &metadata)).await)?;
+                    }
+                }
+                Ok(())
+            }
             Action::Fault(rule) => {
                 world.cloud.faults().add(rule.clone());
                 Ok(())
@@ -285,14 +328,26 @@ impl<K: ApiServer> Play<'_, K> {
         }
         let paid = machines.iter().filter(|machine| machine.is_paid()).count();
         self.most_machines = self.most_machines.max(paid);
-        self.reasons.extend(
+        let hourly = self.world.cloud.ledger().hourly_now;
+        self.most_per_hour = self.most_per_hour.max(hourly);
+        self.said.extend(
             view.decisions
                 .iter()
-                .map(|decision| decision.reason.clone()),
+                .map(|decision| (decision.reason.clone(), decision.message.clone())),
         );
         self.recorded.extend(view.vpsie_nodes.keys().cloned());
-        for expected in &self.scenario.expect {
+        for (number, expected) in self.scenario.expect.iter().enumerate() {
             let broken = match expected {
+                Expectation::PodsUndisturbed(prefix) => undisturbed(&mut self.ran, prefix, view),
+                Expectation::AvailableAtLeast { pods, count } => {
+                    let ready = available(view, pods);
+                    if ready >= *count {
+                        self.reached.insert(number);
+                    }
+                    (self.reached.contains(&number) && ready < *count).then(|| {
+                        format!("{ready} pods {pods}* are Ready, {count} at least expected")
+                    })
+                }
                 Expectation::MachinesBoughtAtMost(most) => {
                     let bought = bought(machines);
                     (bought > *most)
@@ -374,8 +429,40 @@ impl<K: ApiServer> Play<'_, K> {
                     || view.vpsie_nodes.values().any(|node| node.group == *group);
                 there.then(|| format!("NodeGroup {group} is not gone"))
             }
-            Expectation::EventSeen(reason) => (!self.reasons.contains(reason))
-                .then(|| format!("no Event with the reason {reason} was heard")),
+            Expectation::EventSeen(reason) => {
+                let heard = self.said.iter().any(|(heard, _)| heard == reason);
+                (!heard).then(|| format!("no Event with the reason {reason} was heard"))
+            }
+            Expectation::EventSays { reason, text } => {
+                let mut said = self.said.iter();
+                let heard = said.any(|(heard, said)| heard == reason && said.contains(text));
+                (!heard).then(|| format!("no Event {reason} that says {text:?} was heard"))
+            }
+            Expectation::NodesInService(wanted) => {
+                let serves =
+                    |row: &&NodeRow| row.ready && !row.unschedulable && row.group.is_some();
+                let found = view.nodes.values().filter(serves).count();
+                (found != *wanted)
+                    .then(|| format!("{found} nodes are in service, {wanted} expected"))
+            }
+            Expectation::MachinesLeft(wanted) => {
+                let left = machines.iter().filter(|machine| machine.is_paid()).count();
+                (left != *wanted).then(|| format!("{left} machines are left, {wanted} expected"))
+            }
+            Expectation::SavedPerHourAtLeast(wanted) => {
+                let saved = self.saved();
+                (saved < *wanted)
+                    .then(|| format!("{saved} USD/h are saved, {wanted} at least expected"))
+            }
+            Expectation::AvailableAtLeast { pods, count } => {
+                let ready = available(view, pods);
+                (ready < *count)
+                    .then(|| format!("{ready} pods {pods}* are Ready, {count} at least expected"))
+            }
+            Expectation::PodsUndisturbed(prefix) => {
+                let there = view.pods.keys().any(|key| key.starts_with(prefix.as_str()));
+                (!there).then(|| format!("there are no pods {prefix}*"))
+            }
             Expectation::Condition {
                 group,
                 kind,
@@ -402,6 +489,10 @@ impl<K: ApiServer> Play<'_, K> {
             | Expectation::MachinesAtOnceAtMost(_)
             | Expectation::HumanMachinesKept => None,
         }
+    }
+
+    fn saved(&self) -> Decimal {
+        self.most_per_hour - self.world.cloud.ledger().hourly_now
     }
 
     fn progress(&self, view: &View) -> Progress {
@@ -451,9 +542,38 @@ impl<K: ApiServer> Play<'_, K> {
             machines_at_once: self.most_machines,
             machines_left: machines.iter().filter(|machine| machine.is_paid()).count(),
             cost: self.world.cloud.ledger().cost,
+            saved_per_hour: self.saved(),
             cloud_requests: self.world.cloud.journal().len(),
         }
     }
+}
+
+/// An object of the core group, as far as its metadata goes.
+fn object(kind: &str, metadata: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": kind, "metadata": metadata})
+}
+
+/// Ready pods whose keys begin so.
+fn available(view: &View, prefix: &str) -> usize {
+    let pods = view.pods.iter().filter(|(key, pod)| {
+        key.starts_with(prefix) && pod.phase == "Running" && pod.ready && !pod.deleting
+    });
+    pods.count()
+}
+
+/// Notes where pods run whose keys begin so; a pod of before that is gone, going or elsewhere.
+fn undisturbed(ran: &mut BTreeMap<String, String>, prefix: &str, view: &View) -> Option<String> {
+    for (key, pod) in view.pods.iter().filter(|(key, _)| key.starts_with(prefix)) {
+        if let Some(node) = pod.node.clone().filter(|_| pod.phase == "Running") {
+            ran.entry(key.clone()).or_insert(node);
+        }
+    }
+    let disturbed = |(key, node): (&String, &String)| {
+        let pod = view.pods.get(key);
+        let stays = pod.is_some_and(|pod| !pod.deleting && pod.node.as_ref() == Some(node));
+        (key.starts_with(prefix) && !stays).then(|| format!("pod {key} had to leave {node}"))
+    };
+    ran.iter().find_map(disturbed)
 }
 
 /// Workers of the world's cluster, oldest first.
@@ -518,6 +638,11 @@ fn has_come(moment: Moment, view: &View) -> bool {
         Moment::AllPodsRunning => counts.running > 0 && counts.pending == 0,
         Moment::NoPods => counts.running + counts.pending == 0,
         Moment::GroupsAtMinimum => at_minimum(view).is_ok(),
+        Moment::PodsRunning(pods) => counts.running == pods && counts.pending == 0,
+        Moment::Draining => view
+            .nodes
+            .values()
+            .any(|row| row.group.is_some() && row.unschedulable),
     }
 }
 
@@ -542,6 +667,12 @@ fn summary(action: &Action) -> String {
                 text(&manifest["metadata"]["name"])
             )
         }
+        Action::Node { of, cordoned, .. } => match cordoned {
+            Some(true) => format!("a person cordoned the node of {of}"),
+            Some(false) => format!("a person uncordoned the node of {of}"),
+            None => format!("a person wrote on the node of {of}"),
+        },
+        Action::Annotate { pods, .. } => format!("a person wrote on the pods {pods}"),
         Action::Fault(rule) => format!("armed a fault: {:?}", rule.fault),
         Action::ClearFaults => "disarmed the faults".to_owned(),
         Action::HumanAdd { size } => format!("a person added a worker of size {size}"),

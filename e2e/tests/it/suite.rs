@@ -57,11 +57,15 @@ async fn played(file: &Path, binary: &Path) -> (Vec<String>, Vec<AuditEntry>) {
     };
     let verdict = stage::play(&plane, binary, &scenario).await;
     let took = clock.monotonic().saturating_sub(began);
-    let failures = match verdict {
-        Ok(verdict) => verdict.failures,
-        Err(error) => vec![chain(error)],
+    let (failures, saved) = match verdict {
+        Ok(verdict) => (verdict.failures, verdict.saved_per_hour.to_string()),
+        Err(error) => (vec![chain(error)], "?".to_owned()),
     };
-    println!("{}: {} s {failures:?}", scenario.name, took.as_secs());
+    println!(
+        "{}: {} s, {saved} USD/h saved {failures:?}",
+        scenario.name,
+        took.as_secs()
+    );
     if !failures.is_empty() {
         let log = plane.directory().join("logs").join("product.log");
         let log = std::fs::read_to_string(log).unwrap_or_default();
