@@ -85,53 +85,35 @@ impl Fates {
             removals = removals.settled();
         }
         let settings = Settings {
-            at_once: u32::MAX,
             assume_unneeded: evidence.is_assumed,
             ..Settings::default()
         };
         let input = removals.input(&settings);
-        let mut alone = plan::explain(&input);
-        let (mut together, mut report) = plan::plan(&input);
-        let many = together.many.take();
-        if many.is_some() {
-            let settings = Settings {
-                many_percent: u32::MAX,
-                ..settings.clone()
-            };
-            (together, _) = plan::plan(&removals.input(&settings));
-        }
+        let mut told = plan::explain(&input);
         let cluster = &removals.expected.cluster;
         let mut nodes = BTreeMap::new();
         for candidate in input.candidates {
             let name = candidate.node;
-            let said = alone.remove(&name).unwrap_or_default();
-            let told = report.remove(&name).unwrap_or_default();
+            let said = told.nodes.remove(&name).unwrap_or_default();
             let is_going = candidate.removal.is_some() || input.leaving.contains(&name);
             let fate = Fate {
                 owner: candidate.group,
                 is_ours: candidate.managed,
                 serves: !is_going && cluster.nodes.get(&name).is_some_and(|node| node.ready),
-                waits: if said.refusals.is_empty() {
-                    told
-                } else {
-                    Vec::new()
-                },
                 refusals: said.refusals,
+                waits: said.waits,
                 moves: said.moves,
                 price: candidate.savings,
                 unneeded_since: candidate.unneeded_since,
             };
             nodes.insert(name, fate);
         }
-        let together = together.remove.into_iter();
         Self {
             at,
             evidence,
             nodes,
-            together: together
-                .map(|chosen| (chosen.node, chosen.savings))
-                .collect(),
-            many,
+            together: told.together,
+            many: told.many,
             groups: input.groups,
             stopped: input.brakes.stopped,
         }

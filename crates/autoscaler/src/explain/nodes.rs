@@ -175,7 +175,9 @@ fn removable(fates: &Fates, node: &NodeName, fate: &Fate, out: &mut impl Write) 
     if fates.together.contains_key(node) {
         return Ok(());
     }
-    for refusal in &fate.waits {
+    // That many look removable has been said of all of them.
+    let of_all = |refusal: &&Refusal| matches!(refusal, Refusal::ManyRemovable { .. });
+    for refusal in fate.waits.iter().filter(|refusal| !of_all(refusal)) {
         writeln!(out, "  Others go before it, {}: {refusal}.", refusal.name())?;
     }
     Ok(())

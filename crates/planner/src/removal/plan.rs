@@ -8,6 +8,7 @@
 //! what is allocatable. Pods of DaemonSets, mirror pods and pods that are ending are not counted:
 //! they leave with their node. A node with no other pods is unneeded whatever was measured.
 
+mod explain;
 mod facts;
 mod joint;
 mod unneeded;
@@ -27,6 +28,8 @@ use super::{
     simulation::{self, Limits, Reason, Verdict},
 };
 use crate::lifecycle::{Cordon, RemovalCause, RemovalStep};
+
+pub use explain::{Alone, Explained, explain};
 
 use facts::{Facts, Purpose};
 use joint::Stage;
@@ -257,70 +260,6 @@ pub fn plan(input: &Input<'_>) -> (Plan, Report) {
     let refusals = report.values().flatten();
     plan.look_again_at = refusals.filter_map(Refusal::ends_at).min();
     (plan, report)
-}
-
-/// What is said of a node by itself.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Alone {
-    /// Everything that speaks against its going; nothing where it could.
-    pub refusals: Vec<Refusal>,
-    /// Where each of its pods would find its place, one after the other, if it could go.
-    pub moves: Vec<(PodKey, NodeName)>,
-}
-
-/// Judges every node as if no other went but those that are being removed: how many may go at once,
-/// and which goes first, plays no part. Of nodes of ours that something else keeps it is said, too,
-/// whether their pods would find their places; that costs a simulation for each.
-#[must_use]
-pub fn explain(input: &Input<'_>) -> BTreeMap<NodeName, Alone> {
-    let facts = Facts::of(input);
-    let stage = Stage::of(&facts, &[]);
-    let limits = Limits {
-        buffer_percent: input.settings.buffer_percent,
-        ..Limits::NONE
-    };
-    let mut alone: BTreeMap<NodeName, Alone> = BTreeMap::new();
-    // Those that nothing keeps are judged beside each other, as `plan` does it.
-    let (mut eligible, mut kept) = (Vec::new(), Vec::new());
-    for candidate in &input.candidates {
-        let refusals = if let Some((cause, step)) = facts::removal(input, candidate) {
-            vec![Refusal::BeingRemoved { cause, step }]
-        } else {
-            let refusals = facts.refusals(candidate, Purpose::Begin);
-            if refusals.is_empty() {
-                eligible.push(candidate);
-            } else if facts.group(candidate).is_some() {
-                kept.push(candidate);
-            }
-            refusals
-        };
-        let said = alone.entry(candidate.node.clone()).or_default();
-        said.refusals = refusals;
-    }
-    for asked in [eligible, kept] {
-        if asked.is_empty() {
-            continue;
-        }
-        for (node, verdict) in simulation::alone(&stage.input(&asked, limits)) {
-            let said = alone.entry(node).or_default();
-            match verdict {
-                Verdict::Removable { moves, .. } => said.moves = moves,
-                Verdict::Kept(reasons) => {
-                    for refusal in reasons.into_iter().map(Refusal::Simulation) {
-                        if !said.refusals.contains(&refusal) {
-                            said.refusals.push(refusal);
-                        }
-                    }
-                }
-            }
-        }
-    }
-    for said in alone.values_mut() {
-        if !said.refusals.is_empty() {
-            said.moves.clear();
-        }
-    }
-    alone
 }
 
 /// What must not have changed while the node of this VPSieNode settles and is drained: everything

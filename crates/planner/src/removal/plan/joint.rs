@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use model::{Budget, Cluster, GroupKey, Labels, NodeName, Pod, PodKey, PodState, SchedulingClass};
 
 use super::{
@@ -270,24 +271,27 @@ fn brake(
     stage: &Stage<'_>,
     eligible: &[&Candidate],
     scan: &simulation::Scan,
-) -> Option<(Many, jiff::Timestamp)> {
-    let input = stage.facts.input;
-    let ready = input
-        .cluster
-        .nodes
-        .values()
-        .filter(|node| node.ready)
-        .count();
-    let nodes = u32::try_from(ready).unwrap_or(u32::MAX);
-    let percent = u64::from(input.settings.many_percent);
-    let is_many =
-        |removable: u32| removable > FEW && u64::from(removable) * 100 > u64::from(nodes) * percent;
+) -> Option<(Many, Timestamp)> {
     let alone = scan.alone.values().filter(|verdict| verdict.is_removable());
-    if !is_many(u32::try_from(alone.count()).unwrap_or(u32::MAX)) {
-        return None;
-    }
-    let removable = stage.together(eligible);
-    if !is_many(removable) {
+    let alone = u32::try_from(alone.count()).unwrap_or(u32::MAX);
+    // No more can go together than alone, which is known already.
+    many(stage, eligible, alone)?;
+    many(stage, eligible, stage.together(eligible))
+}
+
+/// What is remembered where so many of the eligible nodes can go that it may be a mistake, and until
+/// when nothing goes then.
+pub(super) fn many(
+    stage: &Stage<'_>,
+    eligible: &[&Candidate],
+    removable: u32,
+) -> Option<(Many, Timestamp)> {
+    let input = stage.facts.input;
+    let nodes = input.cluster.nodes.values();
+    let ready = nodes.filter(|node| node.ready).count();
+    let nodes = u32::try_from(ready).unwrap_or(u32::MAX);
+    let most = u64::from(nodes) * u64::from(input.settings.many_percent);
+    if removable <= FEW || u64::from(removable) * 100 <= most {
         return None;
     }
     let since = input.brakes.many_since.unwrap_or(input.now);
