@@ -249,6 +249,14 @@ impl Removal {
     pub(crate) fn voluntary(&self) -> bool {
         !matches!(self.cause.as_str(), "Deleted" | "Failed" | "Unhealthy")
     }
+
+    /// It is not taken back any more.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(
+            self.step.as_str(),
+            "DeletingNode" | "DeletingMachine" | "Gone"
+        )
+    }
 }
 
 /// The request that buys a machine.
@@ -695,7 +703,7 @@ pub(crate) fn gist(commit: &Commit) -> String {
     };
     match commit.resource.as_str() {
         "vpsienodes" => format!(
-            "phase={} machine={} node={} creation={}#{} removal={}:{}{deleting}",
+            "phase={} machine={} node={} creation={}#{} removal={}:{} {}{deleting}",
             word("/status/phase"),
             word("/spec/vpsieNodeIdentifier"),
             word("/status/nodeName"),
@@ -703,6 +711,7 @@ pub(crate) fn gist(commit: &Commit) -> String {
             word("/status/creation/attempt"),
             word("/status/removal/cause"),
             word("/status/removal/step"),
+            word("/status/removal/message"),
         ),
         "nodes" => format!("unschedulable={}{deleting}", word("/spec/unschedulable")),
         "pods" => format!(

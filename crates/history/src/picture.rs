@@ -261,7 +261,7 @@ impl Picture {
             Object::Told(told) => {
                 if ours {
                     let about = format!("{} {}", told.about_kind, told.about);
-                    if told.about_kind == "NodeGroup" || told.about_kind == "VPSieNode" {
+                    if told.about_kind == "NodeGroup" || told.reason == "AmbiguousCreate" {
                         self.reported.push(told.message.clone());
                     }
                     self.told.entry(about).or_default().insert(told.reason);
@@ -381,11 +381,16 @@ impl Picture {
         self.reads.get(&key).copied()
     }
 
-    /// Workers that have been in service.
+    /// Workers that have been in service and are not past the point of no return.
     pub(crate) fn workers(&self) -> impl Iterator<Item = &Node> {
         self.nodes
             .values()
             .filter(|node| node.served && !node.control_plane())
+            .filter(|node| {
+                let record = self.record_of_node(&node.meta.name);
+                let removal = record.and_then(|record| record.removal.as_ref());
+                removal.is_none_or(|removal| !removal.is_final())
+            })
     }
 
     /// Nothing has disturbed for so many seconds, and somebody leads.

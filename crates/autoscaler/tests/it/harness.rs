@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use clap::Parser as _;
 use futures::future::BoxFuture;
+use history::{History, Note};
 use http::{Method, Request, Response};
 use jiff::Timestamp;
 use kube::{Client, client::Body};
@@ -173,6 +174,7 @@ impl tower::Service<Request<Body>> for Wired {
 }
 
 struct WiredCloud {
+    actor: String,
     inner: InProcess,
     tripwire: Arc<Tripwire>,
     hidden: Hidden,
@@ -203,8 +205,11 @@ fn without(hidden: &Hidden, mut answer: Response<Bytes>) -> Response<Bytes> {
 impl Transport for WiredCloud {
     fn send(
         &self,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
     ) -> vpsie::BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        if let Ok(actor) = self.actor.parse() {
+            request.headers_mut().insert("x-sim-actor", actor);
+        }
         let path = request.uri().path();
         let counts = path.contains("/add/") || path.contains("/delete/");
         Box::pin(async move {
@@ -224,6 +229,11 @@ pub struct Harness {
     pub args: RunArgs,
     started: AtomicU64,
     hidden: Hidden,
+    /// Under which names replicas were started.
+    actors: Mutex<BTreeSet<String>>,
+    /// Rules that the history need not keep, and why.
+    excused: Mutex<Vec<(&'static str, &'static str)>>,
+    judged: AtomicBool,
 }
 
 /// Whoever comes first to a log line settles, for the whole process, whether anybody may listen to
@@ -248,6 +258,10 @@ impl Harness {
         let clock = Clock::starting_at(epoch, 1.0);
         let random = Randomness::seeded(seed);
         let tasks = Tasks::new();
+        let config = WorldConfig {
+            recorded: true,
+            ..config
+        };
         let world = World::start(config, clock.clone(), random.fork("world"), &tasks)
             .await
             .unwrap();
@@ -262,6 +276,9 @@ impl Harness {
             args,
             started: AtomicU64::new(0),
             hidden: Hidden::default(),
+            actors: Mutex::default(),
+            excused: Mutex::default(),
+            judged: AtomicBool::new(false),
         }
     }
 
@@ -276,6 +293,8 @@ impl Harness {
     /// A replica whose requests stand in the API server's journal under the name `actor`.
     pub fn start_as(&self, actor: &str, tripwire: &Arc<Tripwire>) -> Replica {
         let number = self.started.fetch_add(1, Ordering::SeqCst);
+        self.actors.lock().unwrap().insert(actor.to_owned());
+        self.world.note(actor, Note::Started);
         let client = Client::new(
             Wired {
                 inner: self.world.kube.client(actor, "kube-system"),
@@ -290,6 +309,7 @@ impl Harness {
                 random: self.random.fork(&format!("replica {number}")),
                 client,
                 transport: Arc::new(WiredCloud {
+                    actor: actor.to_owned(),
                     inner: InProcess::new(self.world.cloud.clone()),
                     tripwire: Arc::clone(tripwire),
                     hidden: Arc::clone(&self.hidden),
@@ -380,6 +400,33 @@ impl Harness {
         self.world.cloud.ledger().machines.len()
     }
 
+    /// Under which names replicas were started.
+    pub fn actors(&self) -> BTreeSet<String> {
+        self.actors.lock().unwrap().clone()
+    }
+
+    /// The history of this world so far, of all replicas that were started in it.
+    pub fn history(&self) -> History {
+        let mut history = self.world.history(self.actors());
+        let at_once = self.args.max_concurrent_scale_downs;
+        history.limits.removals_at_once = usize::try_from(at_once).unwrap_or(usize::MAX);
+        history
+    }
+
+    /// This story breaks a rule by what it does to the world, not by what the product does.
+    pub fn excuse(&self, rule: &'static str, why: &'static str) {
+        self.excused.lock().unwrap().push((rule, why));
+    }
+
+    /// Holds all rules against the history; a world that is dropped is judged in any case.
+    pub fn judge(&self, history: &History) -> Vec<history::Violation> {
+        self.judged.store(true, Ordering::SeqCst);
+        let excused = self.excused.lock().unwrap();
+        let mut found = history::check(history);
+        found.retain(|violation| excused.iter().all(|(rule, _)| *rule != violation.rule));
+        found
+    }
+
     /// What to look at when something went wrong.
     pub fn picture(&self) -> String {
         let view = self.world.view();
@@ -401,6 +448,36 @@ impl Harness {
         }
         text
     }
+}
+
+impl Drop for Harness {
+    /// No story may break a rule on its way to whatever it is about.
+    fn drop(&mut self) {
+        if std::thread::panicking() || self.judged.load(Ordering::SeqCst) {
+            return;
+        }
+        let history = self.history();
+        let found = self.judge(&history);
+        assert!(found.is_empty(), "{}", report(&history, &found));
+    }
+}
+
+/// What was broken, and what happened right before the first of it.
+pub fn report(history: &History, found: &[history::Violation]) -> String {
+    let mut text = String::new();
+    for violation in found.iter().take(20) {
+        text += &format!("{violation}\n");
+    }
+    if let Some(first) = found.first() {
+        text += &format!("before it:\n{}\n", history.around(first, 40));
+    }
+    // Everything about one object, for whoever looks into it.
+    if let Ok(name) = std::env::var("ABOUT") {
+        let lines = history.events.iter().map(ToString::to_string);
+        let lines: Vec<String> = lines.filter(|line| line.contains(&name)).collect();
+        text += &format!("about {name}:\n{}\n", lines.join("\n"));
+    }
+    text
 }
 
 /// All pods run.

@@ -22,6 +22,7 @@ mod protection;
 mod regressions;
 mod removal;
 mod scenarios;
+mod seeds;
 mod simulate;
 mod story;
 mod upgrade;

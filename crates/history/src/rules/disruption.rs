@@ -142,7 +142,8 @@ impl Rule for NotWhileGrowing {
 }
 
 /// S20: with more than 45 % and more than 3 workers not Ready, or more than a fifth (rounded up) of
-/// a group's, nothing is evicted, and no Node and no machine is deleted.
+/// a group's, nothing is evicted, and no Node and no machine is deleted. Workers whose end was decided
+/// for good before are not counted: they are not ill.
 pub(super) struct HealthGate;
 
 /// How long a node may be not Ready before it must be known, in seconds.
