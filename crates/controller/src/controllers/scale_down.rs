@@ -239,6 +239,8 @@ pub fn still_removable(ctx: &Context, object: &VPSieNode) -> Option<String> {
     let picture = Picture::of(ctx);
     plan::still_removable(&picture.input(ctx, None), &machine)
         .err()
+        // It goes all the same: a moment later its own deletion is ordered.
+        .filter(|refusal| *refusal != Refusal::GroupDeleting)
         .map(|refusal| described(&refusal))
 }
 

@@ -13,7 +13,10 @@ use std::{
     sync::Arc,
 };
 
-use model::{GroupKey, HourlyPrice, NodeName, Pod, PodKey, PodRole, Resources, SchedulingClass};
+use model::{
+    GroupKey, HourlyPrice, Node, NodeName, Pod, PodKey, PodRole, Resources, SchedulingClass,
+    TaintEffect,
+};
 use scheduling::{ClassId, NodeId, Snapshot};
 
 use super::{
@@ -269,7 +272,12 @@ impl<'a> Board<'a> {
         let free: Vec<Amounts> = (self.hosts.iter())
             .map(|&host| amounts(&self.snapshot.free(host)))
             .collect();
-        for [_, cpu, memory, _] in &free {
+        for (host, [_, cpu, memory, _]) in self.hosts.iter().zip(&free) {
+            // What is free there is no room for the pods of others.
+            let node = cluster.nodes.get(self.names[host.0 as usize]);
+            if node.is_some_and(is_control_plane) {
+                continue;
+            }
             self.free[0] = self.free[0].saturating_add((*cpu).max(0));
             self.free[1] = self.free[1].saturating_add((*memory).max(0));
         }
@@ -359,6 +367,17 @@ impl<'a> Board<'a> {
             })
         })
     }
+}
+
+/// A taint keeps pods from the node, as from those of the control plane.
+fn is_control_plane(node: &Node) -> bool {
+    const ROLES: [&str; 2] = [
+        "node-role.kubernetes.io/control-plane",
+        "node-role.kubernetes.io/master",
+    ];
+    let mut taints = node.shape.taints.iter();
+    taints
+        .any(|taint| taint.effect != TaintEffect::PreferNoSchedule && ROLES.contains(&&*taint.key))
 }
 
 fn kind(class: &SchedulingClass, whole: [i64; 2]) -> Kind {
