@@ -41,7 +41,8 @@ pub fn wants_fresh_facts(record: &Record) -> bool {
                 | RemovalStep::Draining
                 | RemovalStep::Detaching
                 | RemovalStep::DeletingNode
-        ) || (removal.step == RemovalStep::DeletingMachine && !removal.sent)
+                | RemovalStep::DeletingMachine
+        )
     })
 }
 

@@ -130,7 +130,7 @@ pub fn step(before: &Record, observed: &Observation, transition: &Transition) ->
                 format!("machine {instance} would go before the point of no return")
             })?;
             match &observed.node {
-                NodeView::Absent { fresh } => hold_to("S10", *fresh || resent(before), || {
+                NodeView::Absent { fresh } => hold_to("S10", *fresh, || {
                     "the Node's absence was not read anew".to_owned()
                 }),
                 NodeView::Conflict(detail) => hold_to("S5", false, || detail.clone()),
@@ -280,11 +280,6 @@ fn is_final(record: &Record) -> bool {
             || record.removal.as_ref().is_some_and(|removal| {
                 matches!(removal.cause, RemovalCause::Deleted | RemovalCause::Failed)
             }))
-}
-
-/// The request was sent before, on facts that were fresh then.
-fn resent(before: &Record) -> bool {
-    before.removal.as_ref().is_some_and(|removal| removal.sent)
 }
 
 fn machine_is_missing(observed: &Observation) -> bool {

@@ -70,7 +70,6 @@ pub(super) fn delete_the_machine(
     now: Timestamp,
     policy: &Policy,
 ) {
-    let sent = result.record.removal.as_ref().is_some_and(|r| r.sent);
     // A kubelet that restarted may have registered the Node anew: it is emptied again.
     if let NodeView::Present(_) = &observed.node {
         return go(
@@ -80,7 +79,7 @@ pub(super) fn delete_the_machine(
             "the node registered again",
         );
     }
-    if !sent && !matches!(observed.node, NodeView::Absent { fresh: true }) {
+    if !matches!(observed.node, NodeView::Absent { fresh: true }) {
         return;
     }
     result.requeue_after = Some(Duration::from_secs(10));
