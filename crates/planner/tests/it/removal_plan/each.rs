@@ -805,7 +805,7 @@ fn asked_to_explain_it_says_too_whether_the_pods_of_a_kept_node_would_find_place
         case.budget("web", 0);
     });
     assert_eq!(case.names("n1"), ["WindowNotOver"]);
-    let alone = explain(&case.input());
+    let alone = explain(&case.input()).nodes;
     let names = |node: &str| -> Vec<&str> {
         let said = &alone[&NodeName::from(node)];
         said.refusals.iter().map(Refusal::name).collect()
@@ -821,7 +821,7 @@ fn asked_to_explain_it_says_too_whether_the_pods_of_a_kept_node_would_find_place
     let foreign = ["NoVPSieNode", "GroupUnmanaged", "NotReady"];
     assert_eq!(names("host"), foreign);
     let free = self::case();
-    let said = explain(&free.input());
+    let said = explain(&free.input()).nodes;
     let n1 = &said[&NodeName::from("n1")];
     assert_eq!(
         (&n1.refusals[..], &n1.moves[..]),
