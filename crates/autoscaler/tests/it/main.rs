@@ -6,6 +6,7 @@
 mod audit;
 mod bad_input;
 mod canary;
+mod collect;
 mod command_line;
 mod crash;
 mod drift;
