@@ -1,6 +1,28 @@
 //! The predecessor's defects as scenarios, by their numbers in its catalogue of regressions.
+//!
+//! | Case | What must hold | Tests |
+//! |---|---|---|
+//! | 1 | a blocked candidate is left as it was | `removals::a_candidate_that_a_check_refuses_is_left_exactly_as_it_was`, and each refusal in `crate::removal::refusals` |
+//! | 2 | a budget without allowance leaves no cordon, deletes nothing, is tried again | `removals::a_budget_that_allows_none_leaves_no_cordon_and_the_node_goes_once_it_does` |
+//! | 3 | killed at every step | `killed_again_and_again_all_through_a_story_it_ends_with_exactly_the_right_machines`, `crate::crash` |
+//! | 4 | the controller's own node | `removals::the_node_of_the_leader_stays_until_it_leads_from_elsewhere` |
+//! | 5 | machines that are gone, unnamed, denied | `identity` |
+//! | 6 | a node that appears after its group was deleted | `a_machine_that_appears_after_its_group_was_deleted_is_removed` |
+//! | 7 | nodes joining at once, foreign and control-plane nodes | `identity` |
+//! | 8 | a failed VPSieNode, a cap of the cloud | `a_failed_vpsie_node_stands_in_the_way_of_no_scale_up`, `a_cap_of_the_cloud_is_backed_off_from_and_named_by_group_and_pods`, `an_offering_that_is_sold_out_is_backed_off_from_and_named_by_group_and_pods` |
+//! | 9 | one pod, five groups | `one_pending_pod_with_five_matching_groups_buys_one_node_with_two_replicas_too`, `one_pending_pod_with_five_matching_groups_buys_one_node_when_the_answer_is_lost_too` |
+//! | 10 | 500 pods in one decision | `five_hundred_pending_pods_are_one_decision_bounded_by_the_maximum`, `two_hundred_pods_and_ambiguous_creates_never_exceed_a_maximum`, `two_hundred_pods_and_ambiguous_creates_end_within_one_machine_of_the_volume_bound` |
+//! | 11 | `false` and `0` survive | `a_users_false_and_zero_survive_a_hundred_reconciles` |
+//! | 12 | edits of the AutoscalerConfig | `an_autoscaler_config_that_is_made_and_edited_changes_nothing_that_users_set_in_node_groups` |
+//! | 13 | the VPSie API is away for an hour | `removals::an_hour_without_the_cloud_removes_nothing_and_is_recovered_from` (no webhook is served that could stop answering) |
+//! | 14 | the drain of a StatefulSet ends | `removals::a_stateful_sets_drain_ends_once_its_pod_runs_elsewhere_under_its_name` |
+//! | 15 | no removal before a full window after a restart | `removals::a_restart_in_the_middle_of_a_window_removes_nothing_before_the_window_is_full` |
+//! | 16 | labels and taints at Ready | `labels_and_taints_of_the_group_are_on_the_node_before_it_counts_as_ready_and_are_repaired` |
+//! | 17 | equal names in two namespaces | `equal_names_in_two_namespaces_are_two_groups` |
+//! | 18 | other Nodes can be deleted while the product is down | `removals::nodes_of_others_can_be_deleted_while_the_product_is_down_and_beside_it` |
 
 mod identity;
+mod removals;
 
 use std::time::Duration;
 

@@ -1,5 +1,11 @@
 //! Removals that are interrupted, ordered by people, or meet pods on the way.
 
+mod aborts;
+pub mod ground;
+mod joint;
+mod kinds;
+mod refusals;
+
 use serde_json::json;
 use vpsie_autoscaler::Replica;
 
