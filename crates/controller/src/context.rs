@@ -195,7 +195,10 @@ impl Context {
             Duration::try_from(now.duration_since(until)).is_ok_and(|gap| gap > UNWATCHED)
         });
         let mut term = self.term.lock().unwrap_or_else(PoisonError::into_inner);
-        *term = Some(Term { since: now, unwatched });
+        *term = Some(Term {
+            since: now,
+            unwatched,
+        });
     }
 
     fn term(&self) -> Option<Term> {

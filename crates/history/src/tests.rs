@@ -78,7 +78,7 @@ fn s2_a_machine_that_was_reported_may_stay() {
     tale.gone("people", "delete", "vpsienodes", "c", BY_NAME);
     let told = json!({"metadata": {"namespace": "kube-system", "name": "e", "uid": "e"},
         "involvedObject": {"kind": "NodeGroup", "namespace": "kube-system", "name": "g"},
-        "reason": "UnownedMachine", "message": "worker c (m-c) belongs to no VPSieNode"});
+        "reason": "MachineNotOurs", "message": "worker c (m-c) belongs to no VPSieNode"});
     tale.write(US, "create", "events", told, BY_NAME);
     tale.later(3600);
     tale.leads(US);

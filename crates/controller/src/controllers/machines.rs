@@ -15,12 +15,13 @@ use model::NodeName;
 
 use super::vpsie_node::{self, Requeue};
 use crate::{
-    cluster_state::Versions,
-    context::Context, controllers::node_group, effects::Effects, events::About, pulse::Pulse,
+    cluster_state::Versions, context::Context, controllers::node_group, effects::Effects,
+    events::About, pulse::Pulse,
 };
 
 type Key = (String, String);
-type Done = (Key, Duration);
+/// After how long it is to be looked at again, and whether the step failed.
+type Done = (Key, Duration, bool);
 
 /// Without any change every object is looked at again after this long.
 const RESYNC: Duration = Duration::from_mins(10);
@@ -42,9 +43,11 @@ pub async fn run(ctx: &Context, effects: &Effects, pulse: &Pulse, stop: &Cancell
     let mut busy: BTreeSet<Key> = BTreeSet::new();
     // Changed while being worked on: to be looked at again at once.
     let mut dirty: BTreeSet<Key> = BTreeSet::new();
+    // Failed, and not tried again before: what a step wrote before it failed is no reason to.
+    let mut failed: BTreeMap<Key, Duration> = BTreeMap::new();
     let mut strangers = BTreeSet::new();
     let mut seen = *state_changes.borrow_and_update();
-    mark_all(ctx, &mut due, &busy, &mut dirty);
+    mark_all(ctx, &mut due, &busy, &mut dirty, &mut failed);
     loop {
         let now = ctx.clock.monotonic();
         let ready: Vec<Key> = due
@@ -72,10 +75,17 @@ pub async fn run(ctx: &Context, effects: &Effects, pulse: &Pulse, stop: &Cancell
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
-                Some((key, wait)) = working.next(), if !working.is_empty() => {
+                Some((key, wait, has_failed)) = working.next(), if !working.is_empty() => {
                     busy.remove(&key);
-                    let wait = if dirty.remove(&key) { Duration::ZERO } else { wait };
-                    due.insert(key, ctx.clock.monotonic() + wait);
+                    let changed = dirty.remove(&key);
+                    let wait = if changed && !has_failed { Duration::ZERO } else { wait };
+                    let at = ctx.clock.monotonic() + wait;
+                    if has_failed {
+                        failed.insert(key.clone(), at);
+                    } else {
+                        failed.remove(&key);
+                    }
+                    due.insert(key, at);
                 }
                 Ok(()) = state_changes.changed() => {
                     ctx.clock.sleep(DEBOUNCE).await;
@@ -90,17 +100,17 @@ pub async fn run(ctx: &Context, effects: &Effects, pulse: &Pulse, stop: &Cancell
                     };
                     if ignoring_pods != seen {
                         look_at_strangers(ctx, &mut strangers);
-                        mark_all(ctx, &mut due, &busy, &mut dirty);
+                        mark_all(ctx, &mut due, &busy, &mut dirty, &mut failed);
                     }
                     seen = versions;
                 }
                 Ok(()) = cloud_changes.changed() => {
                     cloud_changes.borrow_and_update();
-                    mark_all(ctx, &mut due, &busy, &mut dirty);
+                    mark_all(ctx, &mut due, &busy, &mut dirty, &mut failed);
                 }
                 Ok(()) = defaults.changed() => {
                     defaults.borrow_and_update();
-                    mark_all(ctx, &mut due, &busy, &mut dirty);
+                    mark_all(ctx, &mut due, &busy, &mut dirty, &mut failed);
                 }
                 () = ctx.clock.sleep_until(next), if next > now || working.is_empty() => {}
             }
@@ -114,6 +124,7 @@ fn mark_all(
     due: &mut BTreeMap<Key, Duration>,
     busy: &BTreeSet<Key>,
     dirty: &mut BTreeSet<Key>,
+    failed: &mut BTreeMap<Key, Duration>,
 ) {
     track(ctx);
     let now = ctx.clock.monotonic();
@@ -129,11 +140,13 @@ fn mark_all(
         })
         .collect();
     due.retain(|key, _| keys.contains(key));
+    failed.retain(|key, _| keys.contains(key));
     for key in keys {
         if busy.contains(&key) {
             dirty.insert(key);
         } else {
-            due.insert(key, now);
+            let at = failed.get(&key).map_or(now, |at| now.max(*at));
+            due.insert(key, at);
         }
     }
 }
@@ -141,12 +154,13 @@ fn mark_all(
 async fn work(ctx: &Context, effects: &Effects, pulse: &Pulse, key: Key) -> Done {
     let _beat = pulse.begin_within("step of a machine", STEP_LIMIT);
     let Some(object) = ctx.state.vpsie_node(&key.0, &key.1) else {
-        return (key, RESYNC);
+        return (key, RESYNC, false);
     };
     let begun = ctx.clock.monotonic();
     let about = About::object(object.as_ref());
     let outcome = vpsie_node::reconcile(ctx, effects, object).await;
     let took = ctx.clock.monotonic().saturating_sub(begun);
+    let has_failed = outcome.is_err();
     let wait = match outcome {
         Ok(Requeue::After(wait)) => {
             ctx.metrics.reconciled("vpsienode", took, None);
@@ -170,7 +184,7 @@ async fn work(ctx: &Context, effects: &Effects, pulse: &Pulse, key: Key) -> Done
             error.retry_after()
         }
     };
-    (key, wait)
+    (key, wait, has_failed)
 }
 
 /// A Node that is nobody's yet may be a machine that is awaited. It is to carry its marks before

@@ -7,7 +7,8 @@ use super::{
     Metrics,
     labels::{
         BreakerChangeLabels, BreakerLabels, ControllerErrorLabels, ControllerLabels, ErrorLabels,
-        EventLabels, KindLabels, MethodLabels, RequestLabels, ResultLabels, RuleLabels, ScopeLabels, UnownedLabels, sanitize,
+        EventLabels, KindLabels, MethodLabels, RequestLabels, ResultLabels, RuleLabels,
+        ScopeLabels, UnownedLabels, sanitize,
     },
 };
 

@@ -195,6 +195,8 @@ pub fn classify(
     match record.phase {
         Phase::Failed if left_failed(record, observed, now, policy) => Situation::LeftFailed,
         Phase::Failed | Phase::Terminating | Phase::Deleting => Situation::GivenUp,
+        // An object that somebody made for a machine that is there already.
+        Phase::Pending if record.machine.is_some() => provisioning(record, observed, now, policy),
         Phase::Pending => asking(record, observed, now, policy),
         Phase::Provisioning => provisioning(record, observed, now, policy),
         Phase::Provisioned | Phase::Joining => joining(record, observed, now, policy),

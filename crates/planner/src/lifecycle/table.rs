@@ -81,6 +81,7 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
         (P::Provisioning, S::AwaitingMachine | S::Ambiguous(_) | S::MachineBuilding) => {
             (P::Provisioning, A::Wait)
         }
+        (P::Pending, S::MachineBuilding | S::MachineRunning) => (P::Provisioning, A::Continue),
         (P::Provisioning, S::MachineRunning) => (P::Provisioned, A::Continue),
         (P::Pending | P::Provisioning, S::ProvisioningOverdue(..)) => {
             (P::Failed, A::StartRemoval(RemovalCause::Failed))
@@ -96,9 +97,10 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
         (P::Provisioned | P::Joining, S::JoiningOverdue(_)) => {
             (P::Failed, A::StartRemoval(RemovalCause::Failed))
         }
-        (P::Provisioning | P::Provisioned | P::Joining | P::Ready, S::MachineVanished) => {
-            (P::Failed, A::StartRemoval(RemovalCause::Failed))
-        }
+        (
+            P::Pending | P::Provisioning | P::Provisioned | P::Joining | P::Ready,
+            S::MachineVanished,
+        ) => (P::Failed, A::StartRemoval(RemovalCause::Failed)),
 
         // In service.
         (P::Ready, S::NodeBare) => (P::Ready, A::ApplyMetadata),

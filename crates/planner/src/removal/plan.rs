@@ -233,6 +233,9 @@ pub struct Many {
 /// Why each node stays: every reason that is known. Nodes without an entry are chosen.
 pub type Report = BTreeMap<NodeName, Vec<Refusal>>;
 
+/// How often nodes are chosen anew without one that would be taken back.
+const ROUNDS: u32 = 4;
+
 /// Chooses the nodes to remove.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> (Plan, Report) {
@@ -253,9 +256,23 @@ pub fn plan(input: &Input<'_>) -> (Plan, Report) {
             report.insert(candidate.node.clone(), refusals);
         }
     }
-    if !eligible.is_empty() {
+    for round in 1..=ROUNDS {
+        for candidate in &eligible {
+            report.remove(&candidate.node);
+        }
+        plan.remove.clear();
+        if eligible.is_empty() {
+            break;
+        }
         joint::choose(&facts, &eligible, &mut plan, &mut report);
-        confirm(input, &mut plan, &mut report);
+        let refused = confirm(input, &mut plan);
+        let Some((first, _)) = refused.first().cloned() else {
+            break;
+        };
+        // Where the pods of those after it go may rest on where its pods would have gone: they are
+        // chosen anew without it.
+        report.extend(refused.into_iter().map(|(node, refusal)| (node, vec![refusal])));
+        eligible.retain(|one| one.node != first || round == ROUNDS);
     }
     let refusals = report.values().flatten();
     plan.look_again_at = refusals.filter_map(Refusal::ends_at).min();
@@ -275,13 +292,18 @@ pub fn still_removable(input: &Input<'_>, machine: &str) -> Result<(), Refusal> 
     refusal.map_or(Ok(()), Err)
 }
 
-/// Leaves out of a plan what would be taken back as soon as it has begun. Where pods that wait, and
-/// those of several nodes, find their places depends on the order in which they are placed; it is
-/// another one once removals are under way.
-fn confirm(input: &Input<'_>, plan: &mut Plan, report: &mut Report) {
+/// Leaves out of a plan what would be taken back as soon as it has begun, and what comes after that:
+/// why, the first one first. Where pods that wait, and those of several nodes, find their places
+/// depends on the order in which they are placed; it is another one once removals are under way.
+fn confirm(input: &Input<'_>, plan: &mut Plan) -> Vec<(NodeName, Refusal)> {
     let mut begun = input.clone();
     let mut kept: Vec<Chosen> = Vec::new();
+    let mut refused: Vec<(NodeName, Refusal)> = Vec::new();
     for chosen in std::mem::take(&mut plan.remove) {
+        if let Some((_, refusal)) = refused.first() {
+            refused.push((chosen.node, refusal.clone()));
+            continue;
+        }
         note_removal(
             &mut begun,
             &chosen,
@@ -293,19 +315,20 @@ fn confirm(input: &Input<'_>, plan: &mut Plan, report: &mut Report) {
             let mut same = candidates.filter(|one| one.node == chosen.node);
             same.next().and_then(|one| displaced(&facts, one))
         };
-        let refused = refusal(&chosen).or_else(|| {
+        let speaks_against = refusal(&chosen).or_else(|| {
             let before = kept.iter().find(|before| refusal(before).is_some());
             before.map(|before| Refusal::RemovalInProgress(before.machine.clone()))
         });
-        match refused {
+        match speaks_against {
             None => kept.push(chosen),
             Some(refusal) => {
                 note_removal(&mut begun, &chosen, None);
-                report.insert(chosen.node, vec![refusal]);
+                refused.push((chosen.node, refusal));
             }
         }
     }
     plan.remove = kept;
+    refused
 }
 
 fn note_removal(

@@ -628,7 +628,7 @@ fn a_machine_has_vanished_only_after_repeated_complete_observations_over_minutes
         !gone(policy.disappearance, policy.sightings - 1),
         "one look is none"
     );
-    let just = policy.disappearance - Duration::from_secs(1);
+    let just = policy.disappearance.saturating_sub(Duration::from_secs(1));
     assert!(!gone(just, 100), "however often within a moment");
     let conflict = NodeView::Conflict("two nodes have its name".into());
     let doubtful = missing(policy.disappearance, policy.sightings, conflict);

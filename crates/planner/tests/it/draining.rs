@@ -502,7 +502,7 @@ prop_compose! {
         }
         observed.keep = keep.then(|| "NoPlace".into());
         observed.hold = (hold < 2).then(|| Hold { why: "Paused".into(), takes_back: hold == 0 });
-        observed.force_after = (force == 0).then_some(Duration::from_secs(60));
+        observed.force_after = (force == 0).then_some(Duration::from_mins(1));
         observed
     }
 }

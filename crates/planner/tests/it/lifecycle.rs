@@ -764,3 +764,22 @@ fn the_table_answers_every_situation_in_every_phase_and_terminating_is_absorbing
         }
     }
 }
+
+#[test]
+fn an_object_made_for_a_machine_that_is_there_takes_it_into_service() {
+    let mut record = Record {
+        phase: Phase::Pending,
+        node: None,
+        ..Record::new()
+    };
+    record.machine = ready().machine;
+    let mut observed = observed();
+    observed.cloud = seen(MachineView::Listed(instance()), None);
+    observed.node = node(0, Cordon::None);
+    observed.create.group_usable = false;
+    for phase in [Phase::Provisioning, Phase::Provisioned, Phase::Ready] {
+        record = take(&record, &observed, 2000).record;
+        assert_eq!(record.phase, phase);
+    }
+    assert_eq!(record.ready_at, Some(at(2000)));
+}

@@ -273,12 +273,27 @@ fn set_conditions(
         );
     }
     for (type_, found, over) in [
-        (types::UNOWNED_MACHINES, unowned(ctx, group), Reason::NoneUnowned),
-        (types::REMOVALS_STOPPED, stopped(ctx, group), Reason::NotStopped),
+        (
+            types::UNOWNED_MACHINES,
+            unowned(ctx, group),
+            Reason::NoneUnowned,
+        ),
+        (
+            types::REMOVALS_STOPPED,
+            stopped(ctx, group),
+            Reason::NotStopped,
+        ),
     ] {
         match found {
             Known::Holds(reason, message) => {
-                conditions::set_condition(&mut all, type_, true.into(), reason.name(), &message, now);
+                conditions::set_condition(
+                    &mut all,
+                    type_,
+                    true.into(),
+                    reason.name(),
+                    &message,
+                    now,
+                );
             }
             // What was never the case is not mentioned.
             Known::Over if all.iter().any(|one| one.type_ == type_) => {

@@ -4,12 +4,15 @@
 //! Nothing is written while nothing changes: a condition follows the reasons' names, not figures in
 //! their words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use api::conditions::{self, ConditionStatus, vpsie_node as types};
 use model::{GroupKey, NodeName};
 use planner::removal::{
-    plan::{Input, Many, Report},
+    plan::{Candidate, Input, Many, Report},
     refusal::Refusal,
 };
 use serde_json::json;
@@ -33,15 +36,16 @@ pub(super) struct Told {
     kept: BTreeMap<NodeName, Vec<&'static str>>,
 }
 
-/// What keeps a node that little of is in use: nothing where it is in use, or nothing keeps it.
-fn keeping(refusals: &[Refusal]) -> Option<Vec<&Refusal>> {
+/// What keeps a node that little of is in use: nothing where it is in use, or nothing keeps it. A node
+/// that is only coming is not kept.
+fn keeping<'r>(candidate: &Candidate, refusals: &'r [Refusal]) -> Option<Vec<&'r Refusal>> {
     let in_use = |refusal: &Refusal| {
         matches!(
             refusal,
             Refusal::NotUnderutilized { .. } | Refusal::BeingRemoved { .. }
         )
     };
-    if refusals.iter().any(in_use) {
+    if candidate.ready_at.is_none() || refusals.iter().any(in_use) {
         return None;
     }
     let passing = |refusal: &&Refusal| {
@@ -65,7 +69,7 @@ impl Told {
         let mut kept = BTreeMap::new();
         for candidate in input.candidates.iter().filter(|one| one.managed) {
             let refusals = report.get(&candidate.node).map_or(&[][..], Vec::as_slice);
-            let Some(lasting) = keeping(refusals) else {
+            let Some(lasting) = keeping(candidate, refusals) else {
                 continue;
             };
             let names: Vec<&'static str> = lasting.iter().map(|refusal| refusal.name()).collect();
@@ -141,7 +145,7 @@ impl Told {
                 continue;
             };
             let refusals = report.get(&candidate.node).map_or(&[][..], Vec::as_slice);
-            let lasting = keeping(refusals);
+            let lasting = keeping(candidate, refusals);
             let mut all = object
                 .status
                 .as_ref()
@@ -204,7 +208,7 @@ fn listed(refusals: &[&Refusal]) -> String {
         .checked_sub(SPELLED_OUT)
         .filter(|more| *more > 0)
     {
-        text.push_str(&format!("; and {more} more"));
+        let _ = write!(text, "; and {more} more");
     }
     text
 }
