@@ -5,6 +5,7 @@
 
 mod audit;
 mod bad_input;
+mod brakes;
 mod canary;
 mod collect;
 mod command_line;

@@ -98,7 +98,8 @@ impl Rule for Converges {
     }
 }
 
-/// L2: a failed record is cleaned up within its time and five minutes, machine included.
+/// L2: a failed record is cleaned up within its time and five minutes, machine included; one of which
+/// nobody can tell which machine it bought waits for people, who have been told.
 pub(super) struct FailedCleaned;
 
 impl Rule for FailedCleaned {
@@ -111,7 +112,9 @@ impl Rule for FailedCleaned {
         let kept = picture.limits.failed_ttl.as_secs() as i64 + 5 * MINUTE;
         for record in picture.records.values() {
             let since = record.phase_since.at.max(calm);
-            if record.phase == "Failed" && after(since, kept) < picture.now {
+            let told = picture.told.get(&format!("VPSieNode {}", record.key()));
+            let waits = told.is_some_and(|reasons| reasons.contains("AmbiguousCreate"));
+            if record.phase == "Failed" && !waits && after(since, kept) < picture.now {
                 let detail = format!(
                     "{} has failed since {}",
                     record.key(),

@@ -267,19 +267,20 @@ fn pauses(seed: u64, step: &'static str, pause: fn(bool) -> Act) {
 }
 
 fn of_group(paused: bool) -> Act {
-    let annotations: Value = match paused {
-        true => json!({"autoscaler.vpsie.com/paused": "true"}),
-        false => json!({}),
-    };
     // The minimum stays what it is.
-    Act::Group(json!({"minNodes": 1}), annotations)
+    Act::Group(json!({"minNodes": 1}), pause(paused))
 }
 
 fn of_cluster(paused: bool) -> Act {
-    Act::Apply(config(&match paused {
-        true => json!({"autoscaler.vpsie.com/paused": "true"}),
-        false => json!({}),
-    }))
+    Act::Apply(config(&pause(paused)))
+}
+
+fn pause(paused: bool) -> Value {
+    if paused {
+        json!({"autoscaler.vpsie.com/paused": "true"})
+    } else {
+        json!({})
+    }
 }
 
 #[test]
