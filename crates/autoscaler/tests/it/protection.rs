@@ -87,10 +87,27 @@ fn a_node_with_the_scale_down_annotation_stays_until_that_is_removed() {
 }
 
 #[test]
-fn a_node_with_allowed_hours_stays_at_any_hour_until_they_are_removed() {
-    let hours = json!({ format!("{PREFIX}/scale-down-allowed-hours"): "00:00-23:59" });
+fn a_node_with_allowed_hours_stays_outside_them_until_they_are_removed() {
+    let hours = json!({ format!("{PREFIX}/scale-down-allowed-hours"): "22:00-06:00" });
     let metadata = json!({ "annotations": hours });
-    keeps_its_node_until_it_is_removed(604, metadata, "AllowedHoursNotEvaluated");
+    keeps_its_node_until_it_is_removed(604, metadata, "OutsideAllowedHours");
+}
+
+#[test]
+fn a_node_goes_in_its_allowed_hours() {
+    virtually(|| async {
+        let harness = Harness::new(607).await;
+        harness.group("general", 1, 4, json!({})).await;
+        let replica = harness.start();
+        harness.wait(20, "one node", settled(1)).await;
+        let node = only_node(&harness);
+        let hours = json!({ format!("{PREFIX}/scale-down-allowed-hours"): "00:00-23:59" });
+        write(&harness, &node, json!({ "annotations": hours })).await;
+        harness.group("general", 0, 4, json!({})).await;
+        harness.wait(20, "the node goes", settled(0)).await;
+        assert_eq!((harness.bought(), harness.paid()), (1, 0));
+        replica.stop().await;
+    });
 }
 
 #[test]
