@@ -584,8 +584,9 @@ fn tell(seed: u64, cases: Vec<Case>) {
     let mut wrong = Vec::new();
     for (number, case) in (0..).zip(cases) {
         let what = format!("{} {}", case.reason, case.by);
-        let story =
-            move || virtually(move || Box::pin(async move { stays(seed + number, &case).await }));
+        let story = move || {
+            virtually(move || async move { Box::pin(stays(seed + number, &case)).await });
+        };
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(story)).is_err() {
             wrong.push(what);
         }
