@@ -56,7 +56,13 @@ const IN_A_STORY: [&str; 33] = [
 ];
 
 /// What is set only when something is wrong with the process itself: each has a test of its own.
-const ELSEWHERE: [&str; 3] = ["events_dropped", "effects_refused", "removals_stopped"];
+const ELSEWHERE: [&str; 5] = [
+    "events_dropped",
+    "effects_refused",
+    "removals_stopped",
+    "plans_refused",
+    "dry_run_withheld",
+];
 
 /// The largest value of each family that has one, histograms by their counts.
 fn values(text: &str) -> BTreeMap<String, f64> {
@@ -236,4 +242,12 @@ fn a_write_that_is_refused_for_want_of_leadership_is_counted() {
         let counted = "vpsie_autoscaler_effects_refused_total 1\n";
         assert!(metrics.render().contains(counted));
     });
+}
+
+#[test]
+fn what_the_audit_refuses_is_counted_by_its_rule() {
+    let metrics = Metrics::new();
+    metrics.plan_refused("S6");
+    let counted = "vpsie_autoscaler_plans_refused_total{rule=\"S6\"} 1\n";
+    assert!(metrics.render().contains(counted), "{}", metrics.render());
 }

@@ -264,15 +264,22 @@ pub fn plan(input: &Input<'_>) -> (Plan, Report) {
         if eligible.is_empty() {
             break;
         }
-        joint::choose(&facts, &eligible, &mut plan, &mut report);
+        let not_even_alone = joint::choose(&facts, &eligible, &mut plan, &mut report);
         let refused = confirm(input, &mut plan);
         let Some((first, _)) = refused.first().cloned() else {
             break;
         };
         // Where the pods of those after it go may rest on where its pods would have gone: they are
         // chosen anew without it.
-        report.extend(refused.into_iter().map(|(node, refusal)| (node, vec![refusal])));
-        eligible.retain(|one| one.node != first || round == ROUNDS);
+        report.extend(
+            refused
+                .into_iter()
+                .map(|(node, refusal)| (node, vec![refusal])),
+        );
+        eligible.retain(|one| one.node != first && !not_even_alone.contains(&one.node));
+        if round == ROUNDS {
+            break;
+        }
     }
     let refusals = report.values().flatten();
     plan.look_again_at = refusals.filter_map(Refusal::ends_at).min();
@@ -304,18 +311,19 @@ fn confirm(input: &Input<'_>, plan: &mut Plan) -> Vec<(NodeName, Refusal)> {
             refused.push((chosen.node, refusal.clone()));
             continue;
         }
-        note_removal(
-            &mut begun,
-            &chosen,
-            Some((chosen.cause, RemovalStep::Cordoning)),
-        );
-        let facts = Facts::of(&begun);
-        let refusal = |chosen: &Chosen| {
-            let candidates = begun.candidates.iter();
-            let mut same = candidates.filter(|one| one.node == chosen.node);
-            same.next().and_then(|one| displaced(&facts, one))
+        let step = Some((chosen.cause, RemovalStep::Cordoning));
+        // It must not rest on the others' going, either: theirs may be taken back.
+        let against_it_alone = if kept.is_empty() {
+            None
+        } else {
+            let mut alone = input.clone();
+            note_removal(&mut alone, &chosen, step);
+            against(&alone, &Facts::of(&alone), &chosen)
         };
-        let speaks_against = refusal(&chosen).or_else(|| {
+        note_removal(&mut begun, &chosen, step);
+        let facts = Facts::of(&begun);
+        let refusal = |chosen: &Chosen| against(&begun, &facts, chosen);
+        let speaks_against = against_it_alone.or_else(|| refusal(&chosen)).or_else(|| {
             let before = kept.iter().find(|before| refusal(before).is_some());
             before.map(|before| Refusal::RemovalInProgress(before.machine.clone()))
         });
@@ -329,6 +337,12 @@ fn confirm(input: &Input<'_>, plan: &mut Plan) -> Vec<(NodeName, Refusal)> {
     }
     plan.remove = kept;
     refused
+}
+
+/// Why the removal of this node, which has begun, would be taken back.
+fn against(begun: &Input<'_>, facts: &Facts<'_>, chosen: &Chosen) -> Option<Refusal> {
+    let mut same = (begun.candidates.iter()).filter(|one| one.node == chosen.node);
+    same.next().and_then(|one| displaced(facts, one))
 }
 
 fn note_removal(

@@ -201,13 +201,13 @@ fn with_room_for(cluster: &Cluster, moving: impl Fn(&Arc<Pod>) -> bool) -> Clust
     cluster
 }
 
-/// Chooses among the nodes that nothing forbids.
+/// Chooses among the nodes that nothing forbids. Those that could not even go alone are named.
 pub(super) fn choose(
     facts: &Facts<'_>,
     eligible: &[&Candidate],
     plan: &mut Plan,
     report: &mut Report,
-) {
+) -> BTreeSet<NodeName> {
     let stage = Stage::of(facts, &[]);
     let mut scan = simulation::scan(&stage.input(eligible, stage.limits));
     let by_name: BTreeMap<&NodeName, &Candidate> =
@@ -263,6 +263,11 @@ pub(super) fn choose(
             report.insert(node, refusals.collect());
         }
     }
+    let alone = scan.alone.into_iter();
+    alone
+        .filter(|(_, verdict)| !verdict.is_removable())
+        .map(|(node, _)| node)
+        .collect()
 }
 
 /// Whether so many nodes look removable at once that it may be a mistake, and until when nothing

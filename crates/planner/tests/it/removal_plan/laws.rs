@@ -175,7 +175,7 @@ proptest! {
         let alone = explain(&case.input()).nodes;
         prop_assert_eq!(alone.len(), case.candidates.len());
         for (node, said) in &alone {
-            prop_assert!(said.refusals.is_empty() || report.contains_key(node), "{}", node);
+            prop_assert!(said.refusals.is_empty() || report.contains_key(node), "{} {:?}", node, said);
             prop_assert!(said.refusals.is_empty() || said.moves.is_empty());
         }
     }
