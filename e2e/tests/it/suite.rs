@@ -58,7 +58,7 @@ async fn played(file: &Path, binary: &Path) -> (Vec<String>, Vec<AuditEntry>) {
     let verdict = stage::play(&plane, binary, &scenario).await;
     let took = clock.monotonic().saturating_sub(began);
     let (failures, saved) = match verdict {
-        Ok(verdict) => (verdict.failures, verdict.saved_per_hour.to_string()),
+        Ok(verdict) => (verdict.failures, verdict.saved_per_hour.normalize().to_string()),
         Err(error) => (vec![chain(error)], "?".to_owned()),
     };
     println!(
