@@ -15,8 +15,12 @@ use model::NodeName;
 
 use super::vpsie_node::{self, Requeue};
 use crate::{
-    cluster_state::Versions, context::Context, controllers::node_group, effects::Effects,
-    events::About, pulse::Pulse,
+    cluster_state::Versions,
+    context::Context,
+    controllers::node_group,
+    effects::{Effects, Error},
+    events::About,
+    pulse::Pulse,
 };
 
 type Key = (String, String);
@@ -169,6 +173,11 @@ async fn work(ctx: &Context, effects: &Effects, pulse: &Pulse, key: Key) -> Done
         Ok(Requeue::OnChange) => {
             ctx.metrics.reconciled("vpsienode", took, None);
             RESYNC
+        }
+        // Told already; nothing failed.
+        Err(error @ Error::DryRun { .. }) => {
+            ctx.metrics.reconciled("vpsienode", took, None);
+            error.retry_after()
         }
         Err(error) => {
             tracing::warn!(
