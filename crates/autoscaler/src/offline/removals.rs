@@ -6,10 +6,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::{VPSieNode, labels};
+use api::VPSieNode;
 use controller::{
     cluster_state::NodeRow,
-    controllers::{expected::Expected, groups::Group as Resolved, scale_down::facts::facts},
+    controllers::{
+        expected::Expected,
+        groups::{Group as Resolved, stopped},
+        scale_down::facts::facts,
+    },
 };
 use intake::dump::Dump;
 use jiff::Timestamp;
@@ -113,20 +117,4 @@ impl Removals {
 #[must_use]
 pub(crate) fn measured_at(dump: &Dump) -> Option<Timestamp> {
     dump.disruption.usage.values().map(|usage| usage.at).max()
-}
-
-/// Groups in whose VPSie cluster nothing is removed until a person says so, and why.
-fn stopped(managed: &[Resolved]) -> BTreeMap<GroupKey, String> {
-    let why = |group: &Resolved| {
-        let annotations = group.object.metadata.annotations.as_ref()?;
-        annotations.get(labels::REMOVALS_STOPPED).cloned()
-    };
-    let mut stopped = BTreeMap::new();
-    for group in managed {
-        let mut same = managed.iter().filter(|other| other.scope == group.scope);
-        if let Some(why) = same.find_map(why) {
-            stopped.insert(group.key.clone(), why);
-        }
-    }
-    stopped
 }

@@ -4,14 +4,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use api::{VPSieNode, labels};
-use model::GroupKey;
+use model::{GroupKey, NodeName};
 use planner::{
     lifecycle::{Hold, Record},
-    removal::gate::Gate,
+    removal::{gate::Gate, plan, refusal::Refusal},
 };
 
 use super::{
     groups::{self, Group},
+    scale_down::{described, facts::facts},
     vpsie_node::read_record,
 };
 use crate::context::Context;
@@ -19,29 +20,30 @@ use crate::context::Context;
 /// Why nothing may be destroyed in this group now.
 #[must_use]
 pub fn hold(ctx: &Context, group: &GroupKey) -> Option<Hold> {
-    if let Some(until) = warming_up(ctx) {
-        return Some(Hold {
-            why: format!("WarmingUp: this replica leads since a moment ago; not before {until}"),
-            takes_back: false,
-        });
-    }
-    let object = ctx.state.node_group(group);
-    let paused = object.and_then(|object| intake::pause(object.metadata.annotations.as_ref()));
-    let why = if let Some(by) = ctx.state.cluster_paused() {
-        format!("ClusterPaused: everything is paused by {by}")
-    } else if let Some(by) = paused {
-        format!("GroupPaused: group {group} is paused by {by}")
-    } else if let Some(why) = stopped(ctx, group) {
-        format!("RemovalsStopped: {why}")
-    } else if let Some(shut) = gate(ctx).shut_for(group) {
-        format!("HealthGate: {shut}")
-    } else {
-        return None;
+    let (refusal, takes_back) = match warming_up(ctx) {
+        Some(until) => (Refusal::WarmingUp { until }, false),
+        None => (lasting(ctx, group)?, true),
     };
     Some(Hold {
-        why,
-        takes_back: true,
+        why: described(&refusal),
+        takes_back,
     })
+}
+
+/// What may hold for long.
+fn lasting(ctx: &Context, group: &GroupKey) -> Option<Refusal> {
+    if let Some(by) = ctx.state.cluster_paused() {
+        return Some(Refusal::ClusterPaused { by });
+    }
+    let object = ctx.state.node_group(group);
+    let paused = |object: &api::NodeGroup| intake::pause(object.metadata.annotations.as_ref());
+    if object.as_deref().and_then(paused).is_some() {
+        return Some(Refusal::GroupPaused);
+    }
+    if let Some(why) = groups::stopped(&ctx.groups()).remove(group) {
+        return Some(Refusal::RemovalsStopped { why });
+    }
+    gate(ctx).shut_for(group).map(Refusal::from)
 }
 
 /// Until when a term that has begun a moment ago destroys nothing.
@@ -51,53 +53,14 @@ pub fn warming_up(ctx: &Context) -> Option<jiff::Timestamp> {
     (until > ctx.clock.now()).then_some(until)
 }
 
-/// Why nothing is removed in the VPSie cluster of this group until a person says so.
-#[must_use]
-pub fn stopped(ctx: &Context, group: &GroupKey) -> Option<String> {
-    let all = ctx.groups();
-    let scope = all.iter().find(|one| one.key == *group)?.scope.clone();
-    all.iter().filter(|one| one.scope == scope).find_map(|one| {
-        let annotations = one.object.metadata.annotations.as_ref()?;
-        annotations.get(labels::REMOVALS_STOPPED).cloned()
+/// The health gate over the nodes as they are now.
+fn gate(ctx: &Context) -> Arc<Gate> {
+    ctx.gate(|| {
+        let nodes = ctx.state.nodes();
+        let (_, candidates) = facts(&ctx.groups(), &ctx.state.vpsie_nodes(), &nodes, None);
+        let ready = |name: &NodeName| Some(ctx.state.node(name)?.node.ready);
+        plan::gate(&candidates, ready)
     })
-}
-
-/// The health gate over all workers that are, or were, in service: those on their way, and those whose
-/// machine goes anyway, are not ill.
-#[must_use]
-pub fn gate(ctx: &Context) -> Arc<Gate> {
-    ctx.gate(|| count(ctx))
-}
-
-fn count(ctx: &Context) -> Gate {
-    let machines = ctx.state.vpsie_nodes();
-    let records: BTreeMap<_, _> = machines
-        .iter()
-        .map(|object| (object, read_record(object)))
-        .filter_map(|(object, record)| Some((record.node.clone()?, (object, record))))
-        .collect();
-    let nodes = ctx.state.nodes();
-    let counted: Vec<(Option<GroupKey>, bool)> = nodes
-        .iter()
-        .filter(|row| !row.control_plane)
-        .filter_map(|row| {
-            let Some((object, record)) = records.get(&row.node.name) else {
-                return Some((None, row.node.ready));
-            };
-            let going = record.removal.as_ref().is_some_and(|r| r.step.is_final());
-            if going || record.ready_at.is_none() {
-                return None;
-            }
-            let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-            let group = GroupKey::new(namespace, &object.spec.node_group_name);
-            Some((Some(group), row.node.ready))
-        })
-        .collect();
-    Gate::of(
-        counted
-            .iter()
-            .map(|(group, ready)| (group.as_ref(), *ready)),
-    )
 }
 
 /// Why an unhealthy node of this group is not taken away yet: its replacement comes first, where

@@ -4,9 +4,12 @@
 
 mod input;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use api::{NodeGroup, VPSieNode};
+use api::{NodeGroup, VPSieNode, labels};
 use cloud::Scope;
 use model::{ClusterId, DatacenterId, GroupKey, HourlyPrice, Offering, OfferingId};
 
@@ -142,6 +145,13 @@ impl Group {
         self.object.metadata.deletion_timestamp.is_some()
     }
 
+    /// Why nothing is removed in its VPSie cluster until a person says so, as its annotation tells.
+    #[must_use]
+    pub fn stop(&self) -> Option<&String> {
+        let annotations = self.object.metadata.annotations.as_ref()?;
+        annotations.get(labels::REMOVALS_STOPPED)
+    }
+
     /// The offering of this name.
     #[must_use]
     pub fn offering(&self, id: &str) -> Option<&Offering> {
@@ -155,6 +165,19 @@ impl Group {
     pub fn price(&self, id: &str) -> Option<HourlyPrice> {
         self.offering(id).and_then(|offering| offering.price)
     }
+}
+
+/// The groups in whose VPSie cluster nothing is removed until a person says so, and why.
+#[must_use]
+pub fn stopped(managed: &[Group]) -> BTreeMap<GroupKey, String> {
+    let why = |group: &Group| {
+        let mut same = managed.iter().filter(|other| other.scope == group.scope);
+        same.find_map(Group::stop).cloned()
+    };
+    managed
+        .iter()
+        .filter_map(|group| Some((group.key.clone(), why(group)?)))
+        .collect()
 }
 
 /// A group is ours when its label says exactly `managed=true` and its namespace is allowed.

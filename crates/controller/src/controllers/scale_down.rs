@@ -22,7 +22,7 @@ use planner::{
 };
 use serde_json::json;
 
-use super::{brakes, expected::Expected, node_group, vpsie_node::removal_status};
+use super::{brakes, expected::Expected, groups, node_group, vpsie_node::removal_status};
 use crate::{
     cluster_state::usage::{self, UsageLog},
     context::Context,
@@ -245,7 +245,7 @@ pub fn still_removable(ctx: &Context, object: &VPSieNode) -> Option<String> {
 }
 
 /// A refusal as it is told everywhere: its name, and what it is about.
-fn described(refusal: &Refusal) -> String {
+pub(super) fn described(refusal: &Refusal) -> String {
     format!("{}: {refusal}", refusal.name())
 }
 
@@ -255,14 +255,16 @@ struct Picture {
     disruption: Arc<Disruption>,
     groups: BTreeMap<GroupKey, plan::Group>,
     candidates: Vec<plan::Candidate>,
+    stopped: BTreeMap<GroupKey, String>,
 }
 
 impl Picture {
     fn of(ctx: &Context) -> Self {
         let expected = Expected::of(ctx);
         let own = own_node(ctx, &expected.cluster);
+        let managed = ctx.groups();
         let (groups, candidates) = facts::facts(
-            &ctx.groups(),
+            &managed,
             &ctx.state.vpsie_nodes(),
             &ctx.state.nodes(),
             own.as_ref(),
@@ -272,6 +274,7 @@ impl Picture {
             disruption: ctx.state.disruption(),
             groups,
             candidates,
+            stopped: groups::stopped(&managed),
         }
     }
 
@@ -288,9 +291,7 @@ impl Picture {
                 targeted_delete: ctx.cloud.capabilities().targeted_delete,
                 paused: ctx.state.cluster_paused(),
                 warming_up_until: brakes::warming_up(ctx),
-                stopped: (self.groups.keys())
-                    .filter_map(|key| Some((key.clone(), brakes::stopped(ctx, key)?)))
-                    .collect(),
+                stopped: self.stopped.clone(),
                 many_since,
             },
         }

@@ -31,6 +31,7 @@ use crate::lifecycle::{Cordon, RemovalCause, RemovalStep};
 
 pub use explain::{Alone, Explained, explain};
 
+pub use facts::gate;
 use facts::{Facts, Purpose};
 use joint::Stage;
 

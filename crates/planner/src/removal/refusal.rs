@@ -13,7 +13,7 @@ use model::{GroupKey, PodKey};
 
 pub use table::markdown;
 
-use super::simulation::Reason;
+use super::{gate::Shut, simulation::Reason};
 use crate::lifecycle::{RemovalCause, RemovalStep};
 
 /// Why a node stays.
@@ -290,6 +290,21 @@ impl Refusal {
             | Self::WindowNotOver { until } => Some(*until),
             Self::OutsideAllowedHours { until, .. } | Self::PodProtected { until, .. } => *until,
             _ => None,
+        }
+    }
+}
+
+impl From<Shut> for Refusal {
+    fn from(shut: Shut) -> Self {
+        let Shut {
+            group,
+            unready,
+            nodes,
+        } = shut;
+        Self::HealthGate {
+            group,
+            unready,
+            nodes,
         }
     }
 }

@@ -16,8 +16,8 @@ use std::{
 use jiff::Timestamp;
 use model::{
     Budget, Cluster, Controller, Disruption, GroupKey, HourlyPrice, LabelSelector, Labels, Node,
-    NodeName, NodeShape, Operator, Pod, PodHealth, PodKey, PodRole, PodState, Requirement,
-    Resources, SchedulingClass, Uid, Upkeep, WorkloadKind, Workloads,
+    NodeName, Operator, Pod, PodHealth, PodKey, PodRole, PodState, Requirement, Resources,
+    SchedulingClass, Uid, Upkeep, WorkloadKind, Workloads,
 };
 use planner::{
     audit::removals,
@@ -28,6 +28,8 @@ use planner::{
     },
 };
 use rust_decimal::Decimal;
+
+use crate::removal_simulation::node;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const GIB: i64 = 1 << 30;
@@ -236,26 +238,6 @@ fn candidate(name: &str) -> Candidate {
         own: false,
         savings: Some(HourlyPrice::new(Decimal::new(10, 2))),
         removal: None,
-    }
-}
-
-fn node(name: &str, cpu_milli: i64) -> Node {
-    Node {
-        name: name.into(),
-        uid: None,
-        shape: Arc::new(NodeShape {
-            labels: Labels::from([(HOSTNAME.into(), name.into())]),
-            allocatable: Resources {
-                cpu_milli,
-                memory: 16 * GIB,
-                pods: 110,
-                ..Resources::default()
-            },
-            ..NodeShape::default()
-        }),
-        ready: true,
-        created_at: None,
-        defect: None,
     }
 }
 

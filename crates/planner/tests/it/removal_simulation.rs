@@ -291,7 +291,7 @@ impl Case {
     }
 }
 
-fn node(name: &str, cpu_milli: i64) -> Node {
+pub(crate) fn node(name: &str, cpu_milli: i64) -> Node {
     Node {
         name: name.into(),
         uid: None,

@@ -2,7 +2,7 @@
 //! that VPSie cluster until a person says so.
 //!
 //! It is written on every managed NodeGroup of the scope, so that it outlives this process; what
-//! holds removals reads it there (`brakes`). Who was there before is taken from the VPSieNodes, so
+//! holds removals reads it there (`groups::stopped`). Who was there before is taken from the VPSieNodes, so
 //! that a restart in between loses no one that is ours; of other people's workers only this process
 //! knows.
 
@@ -23,10 +23,7 @@ use serde_json::json;
 
 use super::{View, text};
 use crate::{
-    controllers::{
-        brakes,
-        vpsie_node::{read_record, scope_of},
-    },
+    controllers::vpsie_node::{read_record, scope_of},
     effects::Error,
     events::About,
 };
@@ -79,8 +76,9 @@ impl Watch {
             }
         }
         let written = self.write(view).await;
-        let stopped =
-            (view.groups.iter()).any(|group| brakes::stopped(view.ctx, &group.key).is_some());
+        let groups = view.ctx.groups();
+        let mut same = (groups.iter()).filter(|group| group.scope.as_ref() == Some(view.scope));
+        let stopped = same.any(|group| group.stop().is_some());
         view.ctx
             .metrics
             .removals_stopped(&text(view.scope), stopped);

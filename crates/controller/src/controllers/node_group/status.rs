@@ -13,8 +13,7 @@ use planner::lifecycle::{FailureReason, Phase, Record};
 use crate::{
     context::Context,
     controllers::{
-        brakes,
-        groups::{Group, Problem},
+        groups::{self, Group, Problem},
         scale_up,
     },
     metrics::GroupFigures,
@@ -325,7 +324,7 @@ fn unowned(ctx: &Context, group: &Group) -> Known {
 
 /// Why nothing is removed in the group's VPSie cluster until a person says so.
 fn stopped(ctx: &Context, group: &Group) -> Known {
-    match brakes::stopped(ctx, &group.key) {
+    match groups::stopped(&ctx.groups()).remove(&group.key) {
         None => Known::Over,
         Some(why) => Known::Holds(Reason::AnotherMachineVanished, why),
     }

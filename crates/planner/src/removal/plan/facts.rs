@@ -13,7 +13,7 @@ use super::{Candidate, Group, Input, unneeded};
 use crate::{
     lifecycle::{Cordon, RemovalCause, RemovalStep},
     removal::{
-        gate::{Gate, Shut},
+        gate::Gate,
         hours::Hours,
         pods::{ByNode, Rules, by_node},
         refusal::Refusal,
@@ -28,6 +28,20 @@ pub(super) enum Purpose {
     Begin,
     /// Whether its removal, which has begun, goes on.
     GoOn,
+}
+
+/// The health gate over all workers, of which `ready` says whether they are; one that it does not
+/// know is not there. One that was never Ready yet is on its way, and one whose machine goes anyway
+/// is gone already: neither is ill.
+#[must_use]
+pub fn gate(candidates: &[Candidate], ready: impl Fn(&NodeName) -> Option<bool>) -> Gate {
+    let workers = candidates.iter().filter(|one| !one.control_plane);
+    Gate::of(workers.filter_map(|candidate| {
+        let ready = ready(&candidate.node)?;
+        let starting = candidate.machine.is_some() && candidate.ready_at.is_none();
+        let going = candidate.removal.is_some_and(|(_, step)| step.is_final());
+        (!going && (ready || !starting)).then_some((candidate.group.as_ref(), ready))
+    }))
 }
 
 /// What is known of the whole cluster.
@@ -59,13 +73,7 @@ impl<'a> Facts<'a> {
                 *ready.entry(group).or_default() += 1;
             }
         }
-        // Workers are counted; one that was never Ready yet is on its way, not ill.
-        let workers = input.candidates.iter().filter(|one| !one.control_plane);
-        let known = workers.filter_map(|candidate| {
-            let node = input.cluster.nodes.get(&candidate.node)?;
-            let starting = candidate.machine.is_some() && candidate.ready_at.is_none();
-            (node.ready || !starting).then_some((candidate.group.as_ref(), node.ready))
-        });
+        let ready_now = |node: &NodeName| Some(input.cluster.nodes.get(node)?.ready);
         Self {
             rules: Rules::new(
                 input.now,
@@ -74,7 +82,7 @@ impl<'a> Facts<'a> {
                 input.disruption,
                 input.settings,
             ),
-            gate: Gate::of(known),
+            gate: gate(&input.candidates, ready_now),
             pods: by_node(input.cluster),
             input,
             away,
@@ -134,7 +142,7 @@ impl<'a> Facts<'a> {
     /// Everything that speaks against the node by itself.
     pub(super) fn refusals(&self, candidate: &Candidate, purpose: Purpose) -> Vec<Refusal> {
         let mut refusals = Vec::new();
-        self.judge_brakes(candidate, &mut refusals);
+        self.judge_brakes(candidate, purpose, &mut refusals);
         let Some(node) = self.node(candidate) else {
             refusals.push(Reason::NodeNotFound.into());
             return refusals;
@@ -150,7 +158,7 @@ impl<'a> Facts<'a> {
     }
 
     /// What holds more than this node up.
-    fn judge_brakes(&self, candidate: &Candidate, refusals: &mut Vec<Refusal>) {
+    fn judge_brakes(&self, candidate: &Candidate, purpose: Purpose, refusals: &mut Vec<Refusal>) {
         let brakes = &self.input.brakes;
         if !brakes.targeted_delete {
             refusals.push(Refusal::TargetedDeleteUnsupported);
@@ -158,8 +166,10 @@ impl<'a> Facts<'a> {
         if let Some(by) = brakes.paused.clone() {
             refusals.push(Refusal::ClusterPaused { by });
         }
+        // A removal that has begun waits for that, and is not taken back for it.
         if let Some(until) = brakes.warming_up_until
             && until > self.input.now
+            && purpose == Purpose::Begin
         {
             refusals.push(Refusal::WarmingUp { until });
         }
@@ -168,18 +178,7 @@ impl<'a> Facts<'a> {
             refusals.push(Refusal::RemovalsStopped { why });
         }
         let shut = group.map_or_else(|| self.gate.shut(), |group| self.gate.shut_for(group));
-        if let Some(Shut {
-            group,
-            unready,
-            nodes,
-        }) = shut
-        {
-            refusals.push(Refusal::HealthGate {
-                group,
-                unready,
-                nodes,
-            });
-        }
+        refusals.extend(shut.map(Refusal::from));
     }
 
     /// What the node itself says.

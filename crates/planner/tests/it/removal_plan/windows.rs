@@ -179,6 +179,15 @@ fn while_it_goes_on_everything_else_is_looked_at_again() {
 }
 
 #[test]
+fn a_removal_that_has_begun_waits_for_a_new_leader_to_settle_and_is_not_taken_back() {
+    let young = begun().with(|case| case.brakes.warming_up_until = Some(at(1001)));
+    assert_eq!(young.still("n1"), Ok(()));
+    // What has not begun does not begin.
+    let fresh = young.with(|case| case.on("n1").removal = None);
+    assert!(fresh.names("n1").contains(&"WarmingUp"));
+}
+
+#[test]
 fn a_budget_that_the_drain_itself_spends_does_not_end_it() {
     let spent = begun().with(|case| {
         case.budget("web", 0);
