@@ -104,6 +104,7 @@ pub(crate) struct Pod {
     /// What forbids its eviction, and since when.
     pub(crate) protection: Option<(String, Since)>,
     pub(crate) local_volume: bool,
+    pub(crate) priority: i64,
     pub(crate) born: Since,
 }
 
@@ -369,6 +370,7 @@ struct NodeStatus {
 #[serde(rename_all = "camelCase", default)]
 struct PodSpec {
     node_name: Option<String>,
+    priority: i64,
     volumes: Vec<BTreeMap<String, Value>>,
 }
 
@@ -581,6 +583,7 @@ pub(crate) fn pod(raw: &Bytes, old: Option<&Pod>, now: Since) -> Pod {
             now,
         ),
         local_volume: wire.spec.volumes.iter().any(local),
+        priority: wire.spec.priority,
         phase: wire.status.phase,
         born: old.map_or(now, |old| old.born),
         meta: wire.metadata,

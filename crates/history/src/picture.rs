@@ -393,6 +393,12 @@ impl Picture {
             })
     }
 
+    /// People were told of a machine that belongs to no record.
+    pub(crate) fn is_reported(&self, uuid: &str, vm: &Vm) -> bool {
+        let of_it = |message: &String| message.contains(uuid) || message.contains(&vm.node);
+        self.reported.iter().any(of_it)
+    }
+
     /// Nothing has disturbed for so many seconds, and somebody leads.
     pub(crate) fn quiet_for(&self, seconds: i64) -> bool {
         self.disturbed <= self.ago(seconds)

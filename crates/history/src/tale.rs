@@ -339,12 +339,16 @@ impl Tale {
     }
 
     pub(crate) fn looks_at(&mut self, node: &str) {
+        self.looks_at_as(US, node);
+    }
+
+    pub(crate) fn looks_at_as(&mut self, actor: &str, node: &str) {
         for (verb, resource, name, fields) in [
             ("get", "nodes", node, String::new()),
             ("list", "pods", "", format!("spec.nodeName={node}")),
         ] {
             self.push(
-                US,
+                actor,
                 Kind::Read(Read {
                     verb,
                     resource: resource.to_owned(),
@@ -358,9 +362,13 @@ impl Tale {
     }
 
     pub(crate) fn evict(&mut self, pod: &str, by: By) {
+        self.evict_as(US, pod, by);
+    }
+
+    pub(crate) fn evict_as(&mut self, actor: &str, pod: &str, by: By) {
         let mut object = self.get("pods", pod);
         object["metadata"]["deletionTimestamp"] = json!(self.now.to_string());
-        self.ask(US, "create", "eviction", "pods", object, by);
+        self.ask(actor, "create", "eviction", "pods", object, by);
     }
 
     pub(crate) fn ends(&mut self, pod: &str) {

@@ -57,6 +57,22 @@ fn s1_two_machines_that_the_cloud_makes_of_one_request_are_no_doing_of_ours() {
 }
 
 #[test]
+fn s1_a_record_that_names_a_machine_that_a_person_added_leaves_its_own_to_nobody() {
+    let mut tale = Tale::new();
+    tale.intends("c");
+    tale.asks_for("c");
+    tale.machine("theirs", Origin::Person, Fate::Bought);
+    tale.change(US, "vpsienodes", "c", |record| {
+        record["spec"]["vpsieNodeIdentifier"] = json!("m-theirs");
+    });
+    tale.intends("d");
+    tale.asks_for("d");
+    assert_eq!(tale.broken(), NONE);
+    tale.asks_for("d-again");
+    assert_eq!(tale.broken(), ["S1"]);
+}
+
+#[test]
 fn s2_a_machine_that_no_record_names_for_a_quarter_of_an_hour_is_found() {
     let mut tale = Tale::new();
     tale.buy("c");
@@ -219,6 +235,40 @@ fn s7_a_pod_that_is_deleted_or_evicted_by_name_is_found() {
     tale.pod("web-1", "a");
     tale.gone(US, "delete", "pods", "web-1", EXACTLY);
     assert_eq!(tale.broken(), ["S7"]);
+}
+
+#[test]
+fn s7_a_pod_that_is_not_given_its_own_time_to_end_is_found() {
+    for (given, broken) in [(30, vec![]), (1, vec!["S7"])] {
+        let mut tale = Tale::new();
+        tale.pod("web-1", "a");
+        tale.later(60);
+        tale.leads(US);
+        tale.begins_to_empty("a");
+        tale.change("kubelet", "pods", "web-1", |pod| {
+            pod["metadata"]["deletionGracePeriodSeconds"] = json!(given);
+        });
+        tale.evict("web-1", EXACTLY);
+        assert_eq!(tale.broken(), broken, "{given} of 30 s");
+    }
+}
+
+#[test]
+fn s7_a_pod_that_leaves_before_one_of_a_lower_priority_is_found() {
+    for (first, broken) in [("low", vec![]), ("high", vec!["S7"])] {
+        let mut tale = Tale::new();
+        for (name, priority) in [("low", 0), ("high", 1000)] {
+            tale.pod(name, "a");
+            tale.change("people", "pods", name, |pod| {
+                pod["spec"]["priority"] = json!(priority);
+            });
+        }
+        tale.later(60);
+        tale.leads(US);
+        tale.begins_to_empty("a");
+        tale.evict(first, EXACTLY);
+        assert_eq!(tale.broken(), broken, "{first} first");
+    }
 }
 
 #[test]
@@ -522,6 +572,24 @@ fn s19_purchases_above_the_rate_are_found() {
 }
 
 #[test]
+fn s10_who_leads_since_a_moment_destroys_nothing() {
+    for (patience, broken) in [(16, vec![]), (5, vec!["S10"])] {
+        let mut tale = Tale::new();
+        tale.pod("web-1", "a");
+        tale.later(60);
+        tale.leads(US);
+        tale.begins_to_empty("a");
+        tale.later(60);
+        tale.leads("other");
+        tale.later(patience);
+        tale.leads("other");
+        tale.looks_at_as("other", "a");
+        tale.evict_as("other", "web-1", EXACTLY);
+        assert_eq!(tale.broken(), broken, "after {patience} s");
+    }
+}
+
+#[test]
 fn s20_nothing_is_destroyed_while_much_of_a_group_is_unwell() {
     for (unwell, broken) in [(1, vec![]), (2, vec!["S20"])] {
         let mut tale = Tale::new();
@@ -611,6 +679,23 @@ fn l3_a_pod_for_which_nothing_is_done_and_nothing_said_is_found() {
     tale.write(US, "create", "events", told, BY_NAME);
     tale.calm_for(600);
     assert_eq!(tale.broken(), NONE);
+}
+
+#[test]
+fn l3_a_pod_whose_machine_does_not_come_is_served_anew_from_when_that_is_known() {
+    let mut tale = Tale::new();
+    tale.intends("c");
+    waiting_pod(&mut tale);
+    tale.calm_for(600);
+    tale.change(US, "vpsienodes", "c", |record| {
+        record["status"]["phase"] = json!("Failed");
+    });
+    tale.later(40);
+    tale.leads(US);
+    assert_eq!(tale.broken(), NONE);
+    tale.later(40);
+    tale.leads(US);
+    assert_eq!(tale.broken(), ["L3"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Rule, broken};
 use crate::{
     Violation,
-    event::{Fate, Kind, Origin},
+    event::{Commit, Fate, Kind, Origin},
     facts::{Object, Pod},
     picture::{Picture, Step, key_of},
 };
@@ -99,8 +99,9 @@ impl Rule for NothingUnderneath {
     }
 }
 
-/// S7: the product deletes no pod; its evictions name the UID; none is granted while the pod's
-/// budget allows none; a pod under two budgets stays.
+/// S7: the product deletes no pod; its evictions name the UID and give the pod the time it asks for;
+/// those of a higher priority leave after those of a lower one, as kubelets end them;
+/// none is granted while the pod's budget allows none; a pod under two budgets stays.
 #[derive(Default)]
 pub(super) struct Evictions {
     /// What each budget allowed before the request that changed it last: request, allowed.
@@ -141,6 +142,14 @@ impl Rule for Evictions {
                 format!("pod {key} is evicted by name"),
             );
         }
+        if let Some(lower) = passed_over(picture, pod) {
+            let detail = format!("pod {key} is evicted before pod {lower} of a lower priority");
+            broken(found, "S7", picture, detail);
+        }
+        if let Some((given, own)) = hurried(commit) {
+            let detail = format!("pod {key} is given {given} s to end, and asks for {own}");
+            broken(found, "S7", picture, detail);
+        }
         let budgets: Vec<_> = picture.budgets_of(pod).collect();
         if let [first, second, ..] = budgets.as_slice() {
             let (first, second) = (&first.meta.name, &second.meta.name);
@@ -165,6 +174,22 @@ impl Rule for Evictions {
             broken(found, "S7", picture, detail);
         }
     }
+}
+
+/// A pod of a lower priority that is on the same node and stays.
+fn passed_over(picture: &Picture, pod: &Pod) -> Option<String> {
+    let beside = picture.pods.values().filter(|one| one.node == pod.node);
+    let mut lower = beside.filter(|one| one.priority < pod.priority && one.ordinary());
+    lower.find(|one| !one.deleting()).map(Pod::key)
+}
+
+/// How long the pod is given, and how long it asks for, where the first is less.
+fn hurried(commit: &Commit) -> Option<(i64, i64)> {
+    let pod: serde_json::Value = serde_json::from_slice(commit.after.as_deref()?).ok()?;
+    let own = &pod["spec"]["terminationGracePeriodSeconds"];
+    let own = own.as_i64().unwrap_or(30);
+    let given = pod["metadata"]["deletionGracePeriodSeconds"].as_i64()?;
+    (given < own).then_some((given, own))
 }
 
 /// S8: until the first eviction of a removal that nobody ordered, nothing on the node or its pods

@@ -9,12 +9,13 @@ use crate::{
     Violation,
     event::Kind,
     facts::Since,
-    picture::{Picture, Step, after, key_of},
+    picture::{Leader, Picture, Step, after, key_of},
 };
 
 /// S10: evictions, deletions of Nodes and the decision that a machine ends rest on reads of the
 /// present state that are at most ten seconds older. What was decided and recorded may be asked for
-/// again. How old the caches are is not in a history.
+/// again. How old the caches are is not in a history. Who begins to lead destroys nothing before it has
+/// held the lease for as long as that lasts.
 #[derive(Default)]
 pub(super) struct FreshFacts {
     /// Machines whose end was recorded as asked for, and when.
@@ -23,6 +24,13 @@ pub(super) struct FreshFacts {
 
 /// In seconds.
 const FRESH: i64 = 10;
+
+/// By whom something is destroyed that leads since a moment ago.
+fn beginner(picture: &Picture) -> Option<&Leader> {
+    let leader = picture.leader.as_ref()?;
+    let until = leader.since.at.checked_add(leader.lasts).ok()?;
+    (picture.now < until).then_some(leader)
+}
 
 fn is_fresh(picture: &Picture, step: &Step<'_>, what: &str) -> bool {
     let sent = step
@@ -44,6 +52,15 @@ impl Rule for FreshFacts {
                 let what = format!("node {name} is deleted");
                 Some((name, what))
             });
+        let ends = (step.machine_deletion()).map(|machine| format!("machine {machine} is deleted"));
+        let what = struck.as_ref().map(|(_, what)| what).or(ends.as_ref());
+        if let (Some(what), Some(leader)) = (what, beginner(picture)) {
+            let detail = format!(
+                "{what} by {}, which leads since {}",
+                leader.actor, leader.since.at
+            );
+            broken(found, "S10", picture, detail);
+        }
         if let Some((node, what)) = struck {
             for read in [format!("node {node}"), format!("pods {node}")] {
                 if !is_fresh(picture, step, &read) {

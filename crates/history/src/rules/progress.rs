@@ -50,14 +50,10 @@ impl Rule for Converges {
         for (uuid, vm) in &picture.machines {
             let by_request = matches!(vm.bought_by, Origin::Request(_));
             let named = picture.record_of_machine(uuid).is_some();
-            let reported = picture
-                .reported
-                .iter()
-                .any(|message| message.contains(uuid.as_str()) || message.contains(&vm.node));
             if vm.alive
                 && by_request
                 && !named
-                && !reported
+                && !picture.is_reported(uuid, vm)
                 && after(vm.bought.at, BOUND) <= picture.now
             {
                 let detail = format!("machine {uuid} ({}) is paid and nobody's", vm.node);
@@ -131,6 +127,8 @@ impl Rule for FailedCleaned {
 #[derive(Default)]
 pub(super) struct PodsServed {
     told: BTreeSet<String>,
+    /// When a machine was on its way last: one that does not come has to be noticed first.
+    coming: Option<Timestamp>,
 }
 
 /// Half a minute, the longest batch, and what the scheduler takes to say so.
@@ -145,14 +143,17 @@ impl PodsServed {
             .records
             .values()
             .any(crate::facts::Record::in_flight);
+        if coming {
+            self.coming = Some(picture.now);
+            return;
+        }
         for pod in picture.pods.values() {
             let Some(since) = pod.unschedulable else {
                 continue;
             };
-            let since = since.at.max(calm);
+            let since = since.at.max(calm).max(self.coming.unwrap_or(calm));
             let said = picture.told.contains_key(&format!("Pod {}", pod.key()));
             if !pod.deleting()
-                && !coming
                 && !said
                 && after(since, SERVED) < picture.now
                 && self.told.insert(pod.meta.uid.clone())

@@ -8,7 +8,7 @@ use super::{Rule, broken};
 use crate::{
     Violation,
     event::{Errand, Fate, Kind, Origin},
-    picture::{Picture, Step},
+    picture::{Picture, Step, Vm},
 };
 
 /// S1: a machine is bought only for a record that waits for one. Machines of one pool cannot be told
@@ -16,12 +16,18 @@ use crate::{
 /// asked and do not know theirs.
 pub(super) struct OneMachineEach;
 
+/// The product asked for it, not a person.
+fn by_us(picture: &Picture, origin: Origin) -> bool {
+    let Origin::Request(number) = origin else {
+        return false;
+    };
+    let request = picture.requests.get(&number);
+    request.is_some_and(|(actor, _, _)| picture.ours.contains(actor))
+}
+
 impl Rule for OneMachineEach {
     fn observe(&mut self, picture: &Picture, step: &Step<'_>, found: &mut Vec<Violation>) {
         let Kind::Machine(machine) = &step.event.kind else {
-            return;
-        };
-        let Origin::Request(number) = machine.bought_by else {
             return;
         };
         let again = picture
@@ -29,25 +35,24 @@ impl Rule for OneMachineEach {
             .values()
             .any(|other| other.bought_by == machine.bought_by);
         // The cloud made two of one request: no doing of the product.
-        if machine.fate != Fate::Bought || again {
+        if machine.fate != Fate::Bought || again || !by_us(picture, machine.bought_by) {
             return;
         }
-        let Some((actor, _, _)) = picture.requests.get(&number) else {
-            return;
-        };
-        if !picture.ours.contains(actor) {
-            return;
-        }
+        let of_the_pool = |vm: &&Vm| vm.alive && vm.pool == machine.pool;
+        let bought = |vm: &Vm| vm.first && by_us(picture, vm.bought_by);
+        let named = |uuid: &String| picture.owners.contains_key(uuid);
         let unnamed = picture
             .machines
             .iter()
-            .filter(|(uuid, vm)| {
-                vm.alive
-                    && vm.first
-                    && vm.pool == machine.pool
-                    && matches!(vm.bought_by, Origin::Request(_))
-                    && !picture.owners.contains_key(*uuid)
-            })
+            .filter(|(uuid, vm)| of_the_pool(vm) && bought(vm) && !named(uuid))
+            .filter(|(uuid, vm)| !picture.is_reported(uuid, vm))
+            .count();
+        // Where a person added one in the same moment, a record may name that one and leave its own,
+        // which people are told of then.
+        let exchanged = picture
+            .machines
+            .iter()
+            .filter(|(uuid, vm)| of_the_pool(vm) && !bought(vm) && named(uuid))
             .count();
         let waiting = picture
             .records
@@ -57,7 +62,7 @@ impl Rule for OneMachineEach {
                     && record.creation.as_ref().map(|creation| creation.pool) == machine.pool
             })
             .count();
-        if unnamed + 1 > waiting {
+        if unnamed + 1 > waiting + exchanged {
             broken(
                 found,
                 "S1",
