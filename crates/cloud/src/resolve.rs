@@ -11,6 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use model::{Instance, InstanceId, InstancePhase, Observation, OperationId, Resolution, Role};
+use planted::Bug;
 
 /// What is known of one create request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -125,7 +126,8 @@ pub fn resolve(
 
     // Requests and candidates that could belong together form groups; within one, count.
     for group in groups(&open, &candidates) {
-        let surplus = group.candidates.len() > group.operations.len();
+        let surplus =
+            group.candidates.len() > group.operations.len() && !planted::is(Bug::AdoptAnyone);
         let mut free: Vec<&Instance> = group.candidates.clone();
         for open in &group.operations {
             let meant = group.candidates.iter().filter(|c| open.could_be(c));
@@ -181,7 +183,8 @@ impl<'a> Open<'a> {
     }
 
     fn could_be(&self, instance: &Instance) -> bool {
-        self.shape_agrees(instance) && self.in_time(instance)
+        let agrees = self.shape_agrees(instance) && self.in_time(instance);
+        agrees || planted::is(Bug::AdoptAnyone)
     }
 
     fn waiting(

@@ -21,6 +21,7 @@ use kube::{
 };
 use model::{NodeName, PodKey, Pool, Uid};
 use planner::removal::Proof;
+use planted::Bug;
 use runtime::Clock;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -256,11 +257,24 @@ impl Effects {
         };
         // `Api::evict` writes the options under a name that no server reads: the pod that is there by
         // then would go, whichever it is.
-        let eviction = json!({
+        let mut eviction = json!({
             "apiVersion": "policy/v1", "kind": "Eviction",
             "metadata": {"namespace": &*pod.namespace, "name": &*pod.name},
             "deleteOptions": {"preconditions": {"uid": uid.as_str()}},
         });
+        if planted::is(Bug::EvictByName) {
+            eviction["deleteOptions"] = json!({});
+        }
+        if planted::is(Bug::OwnGracePeriod) {
+            eviction["deleteOptions"]["gracePeriodSeconds"] = json!(1);
+        }
+        if planted::is(Bug::DeletePods) {
+            let params = exactly(Some(uid.to_string()));
+            return self
+                .act(action, api.delete(&pod.name, &params))
+                .await
+                .map(drop);
+        }
         let params = PostParams::default();
         let call = api.create_subresource::<_, Value>("eviction", &pod.name, &params, &eviction);
         match self.act(action, call).await {
@@ -281,7 +295,9 @@ impl Effects {
         if let Some(object) = change.as_object_mut() {
             let metadata = object.entry("metadata").or_insert_with(|| json!({}));
             metadata["uid"] = json!(seen.meta().uid);
-            metadata["resourceVersion"] = json!(seen.meta().resource_version);
+            if !planted::is(Bug::WriteUnversioned) {
+                metadata["resourceVersion"] = json!(seen.meta().resource_version);
+            }
         }
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         let part = if status { "status of " } else { "" };
@@ -343,7 +359,7 @@ impl Effects {
     /// Whether something may be sent now, and for how long that holds.
     fn check(&self, operation: &str) -> Result<Duration, Error> {
         let left = self.leads(operation)?;
-        if self.dry_run {
+        if self.dry_run && !planted::is(Bug::ActInDryRun) {
             self.metrics.withheld();
             tracing::info!(operation, "dry run: not done");
             return Err(Error::DryRun {

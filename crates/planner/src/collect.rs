@@ -16,6 +16,7 @@ use std::{
 };
 
 use model::{GroupKey, Hostname, Instance, InstanceId, InstancePhase, NodeName, Observation, Role};
+use planted::Bug;
 
 pub use bystanders::{Bystander, DeleteRequest, Standing, bystanders};
 pub use roll::{Absence, Roll, SIGHTING_GAP, Sightings, Worker};
@@ -174,7 +175,9 @@ fn proof(input: &Input<'_>, instance: &Instance) -> Result<Orphan, NotOurs> {
         let other = other.node.clone();
         return Err(NotOurs::ClaimedTwice { node, other });
     }
-    if let Some(detail) = mark.contradicted.clone() {
+    if let Some(detail) = mark.contradicted.clone()
+        && !planted::is(Bug::AdoptContradicted)
+    {
         return Err(NotOurs::NodeContradicts { node, detail });
     }
     let (true, Some(record), Some(group), Some(offering)) =
@@ -205,7 +208,8 @@ fn proof(input: &Input<'_>, instance: &Instance) -> Result<Orphan, NotOurs> {
     let ripe = input
         .roll
         .unowned(&instance.id)
-        .is_some_and(|seen| seen.count >= SIGHTINGS && seen.age() >= ORPHAN_AGE);
+        .is_some_and(|seen| seen.count >= SIGHTINGS && seen.age() >= ORPHAN_AGE)
+        || planted::is(Bug::AdoptAtOnce);
     Ok(Orphan {
         record: record.clone(),
         group: group.clone(),

@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use model::{Hostname, InstanceId, NodeName, PodKey, PoolId, Resolution, Uid};
 
 pub use observation::{
-    CloudView, Cordon, CreateView, Hold, MachineView, NodeState, NodeView, Observation, PoolView,
-    Resident,
+    CloudView, Cordon, CreateView, GroupRoom, Hold, MachineView, NodeState, NodeView, Observation,
+    PoolView, Resident,
 };
 pub use record::{
     Creation, CreationState, Failure, FailureReason, Machine, Phase, Record, Removal, RemovalCause,
@@ -194,6 +194,8 @@ pub struct Transition {
     pub refresh_cloud: bool,
     /// A voluntary removal was taken back: why.
     pub aborted: Option<String>,
+    /// What only a person can decide, in words.
+    pub asks: Option<String>,
 }
 
 impl Transition {
@@ -225,7 +227,15 @@ pub fn step(
         requeue_after: Some(SOON),
         refresh_cloud: false,
         aborted: None,
+        asks: None,
     };
+    if matches!(result.situation, Situation::Ambiguous(_)) {
+        result.asks = Some(
+            "machines appeared that cannot be told from others or fit no request; none is adopted \
+             until it is clear which is whose"
+                .to_owned(),
+        );
+    }
     act(action, &mut result, observed, now, policy);
     result
 }

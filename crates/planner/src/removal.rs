@@ -21,6 +21,7 @@ pub mod wishes;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use planted::Bug;
 
 pub use proof::Proof;
 
@@ -177,6 +178,7 @@ pub(crate) fn unlisted(observed: &Observation, limit: Duration, policy: &Policy)
             machine: MachineView::Missing { since, sightings },
             ..
         } if *since >= limit && *sightings >= policy.sightings
+            || planted::is(Bug::BelieveOneAbsence) && *sightings >= 1
     )
 }
 
@@ -217,7 +219,8 @@ fn wait(result: &mut Transition, message: &str) {
 fn abort(result: &mut Transition, node: Option<&NodeState>, why: &str) {
     result.record.removal = None;
     result.aborted(why);
-    if let Some(node) = node.filter(|node| node.cordon.is_marked()) {
+    let undo = |node: &&NodeState| node.cordon.is_marked() && !planted::is(Bug::LeaveCordoned);
+    if let Some(node) = node.filter(undo) {
         result.effect = Some(Effect::Uncordon {
             node: node.name.clone(),
             uid: node.uid.clone(),

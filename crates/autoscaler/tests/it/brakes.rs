@@ -111,6 +111,33 @@ fn nodes_that_little_of_is_in_use_are_drained_one_after_the_other() {
 }
 
 #[test]
+fn a_new_leader_goes_on_with_a_drain_once_it_has_held_the_lease_for_its_whole_time() {
+    virtually(|| async {
+        let harness = Harness::new(607).await;
+        half_empty(&harness).await;
+        let replica = harness.start();
+        harness.wait(30, "all pods run", all_running(10)).await;
+        harness.world.scale("default", "web", 4).await.unwrap();
+        let cordoned = |view: &View| view.nodes.values().any(|row| row.unschedulable);
+        harness.wait(20, "a node is cordoned", cordoned).await;
+        let before = harness.paid();
+        replica.crash();
+        let replica = harness.start();
+        harness.clock.sleep(Duration::from_secs(10)).await;
+        assert!(cordoned(&harness.world.view()), "{}", harness.picture());
+        let taken_back = |view: &View| {
+            view.decisions
+                .iter()
+                .any(|one| one.reason == "ScaleDownAborted")
+        };
+        let fewer = |view: &View| view.vpsie_nodes.len() < before;
+        harness.wait(10, "the node goes", fewer).await;
+        assert!(!taken_back(&harness.world.view()), "{}", harness.picture());
+        replica.stop().await;
+    });
+}
+
+#[test]
 fn a_pause_ends_a_drain_within_ten_seconds_and_nothing_goes_while_it_lasts() {
     virtually(|| async {
         let harness = Harness::new(605).await;

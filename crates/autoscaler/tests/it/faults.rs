@@ -120,6 +120,8 @@ fn a_429_to_a_create_is_waited_out_as_long_as_it_says() {
         let wait = next.duration_since(refused);
         assert!(wait.as_secs() >= 45, "{wait}");
         assert_eq!((harness.bought(), creates.len()), (2, 3));
+        let given_up = heard(&harness.world.view(), "NodeProvisioningFailed");
+        assert!(!given_up, "{}", harness.picture());
         replica.stop().await;
     });
 }

@@ -1,7 +1,9 @@
 //! A world, replicas of the product in it, and the hand that crashes them.
 
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
+    fmt::Debug,
     future::Future,
     sync::{
         Arc, Mutex, Once,
@@ -14,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use clap::Parser as _;
 use futures::future::BoxFuture;
-use history::{History, Note};
+use history::{History, Note, Violation};
 use http::{Method, Request, Response};
 use jiff::Timestamp;
 use kube::{Client, client::Body};
@@ -22,7 +24,15 @@ use runtime::{Clock, Randomness, Tasks};
 use serde_json::{Value, json};
 use sim::{View, World, WorldConfig};
 use tokio::sync::Notify;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer,
+    filter::dynamic_filter_fn,
+    layer::{self, SubscriberExt as _},
+};
 use vpsie::{Transport, TransportError};
 use vpsie_autoscaler::{Args, Replica, RunArgs, Seams, demo::InProcess};
 
@@ -236,13 +246,37 @@ pub struct Harness {
     judged: AtomicBool,
 }
 
+thread_local! {
+    /// What the audit refused in the world of this thread.
+    static REFUSED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Hears where the audit refuses a plan or a step.
+struct Refusals;
+
+impl<S: Subscriber> Layer<S> for Refusals {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+                self.0 += &format!("{}: {value:?}; ", field.name());
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        if text.0.contains("breaks a rule and is refused") {
+            REFUSED.with_borrow_mut(|refused| refused.push(text.0));
+        }
+    }
+}
+
 /// Whoever comes first to a log line settles, for the whole process, whether anybody may listen to
-/// it; where nobody listens at that moment, nobody ever will. So somebody does, and hears nothing.
+/// it; where nobody listens at that moment, nobody ever will. So somebody does, and hears errors.
 fn let_log_lines_be_heard() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let deaf = tracing_subscriber::filter::dynamic_filter_fn(|_, _| false);
-        let listener = tracing_subscriber::registry().with(deaf);
+        let errors = dynamic_filter_fn(|metadata, _| *metadata.level() == Level::ERROR);
+        let listener = tracing_subscriber::registry().with(Refusals.with_filter(errors));
         tracing::subscriber::set_global_default(listener).unwrap();
     });
 }
@@ -254,6 +288,7 @@ impl Harness {
 
     pub async fn with(seed: u64, config: WorldConfig, flags: &[&str]) -> Self {
         let_log_lines_be_heard();
+        REFUSED.take();
         let epoch: Timestamp = "2026-01-05T08:00:00Z".parse().unwrap();
         let clock = Clock::starting_at(epoch, 1.0);
         let random = Randomness::seeded(seed);
@@ -419,11 +454,19 @@ impl Harness {
     }
 
     /// Holds all rules against the history; a world that is dropped is judged in any case.
-    pub fn judge(&self, history: &History) -> Vec<history::Violation> {
+    pub fn judge(&self, history: &History) -> Vec<Violation> {
         self.judged.store(true, Ordering::SeqCst);
         let excused = self.excused.lock().unwrap();
         let mut found = history::check(history);
         found.retain(|violation| excused.iter().all(|(rule, _)| *rule != violation.rule));
+        // What is right is never refused: where the audit has to, what it looks at went wrong.
+        let last = history.events.last();
+        found.extend(REFUSED.take().into_iter().map(|detail| Violation {
+            rule: "audit",
+            seq: last.map_or(0, |event| event.seq),
+            at: self.clock.now(),
+            detail,
+        }));
         found
     }
 
@@ -463,7 +506,7 @@ impl Drop for Harness {
 }
 
 /// What was broken, and what happened right before the first of it.
-pub fn report(history: &History, found: &[history::Violation]) -> String {
+pub fn report(history: &History, found: &[Violation]) -> String {
     let mut text = String::new();
     for violation in found.iter().take(20) {
         text += &format!("{violation}\n");

@@ -160,3 +160,33 @@ fn a_leader_that_has_just_begun_tells_no_pod_that_nothing_is_sold() {
         replica.stop().await;
     });
 }
+
+#[test]
+fn a_leader_that_does_not_know_all_of_the_cluster_yet_buys_and_removes_nothing() {
+    virtually(|| async {
+        let harness = Harness::new(669).await;
+        harness.group("general", 2, 6, json!({})).await;
+        let replica = harness.start();
+        harness.wait(20, "the minimum serves", settled(2)).await;
+        replica.crash();
+        let refused = kube_sim::Effect::Refuse {
+            code: 500,
+            retry_after: None,
+        };
+        for verb in ["list", "watch"] {
+            let reads = kube_sim::Match::resource("vpsienodes").verb(verb);
+            let rule = kube_sim::Rule::always(reads, refused.clone());
+            harness.world.kube.faults().add(rule);
+        }
+        let replica = harness.start();
+        harness.minutes(5).await;
+        assert!(replica.leads());
+        assert!(!replica.synced());
+        assert_eq!(harness.bought(), 2, "{}", harness.picture());
+        harness.world.kube.faults().clear();
+        harness.minutes(10).await;
+        assert!(settled(2)(&harness.world.view()), "{}", harness.picture());
+        assert_eq!(harness.bought(), 2, "{}", harness.picture());
+        replica.stop().await;
+    });
+}

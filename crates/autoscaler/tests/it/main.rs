@@ -3,6 +3,10 @@
 #![allow(clippy::format_push_string)] // a picture for a failed assertion
 #![allow(missing_docs, unreachable_pub)]
 
+/// Whole worlds are made of small pieces of text: a fifth of their time is the allocator's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod audit;
 mod bad_input;
 mod brakes;
@@ -19,6 +23,7 @@ mod kubectl;
 mod leadership;
 mod metrics;
 mod offline;
+mod planted;
 mod process;
 mod protection;
 mod regressions;

@@ -6,6 +6,9 @@ mod joint;
 mod kinds;
 mod refusals;
 
+use std::time::Duration;
+
+use api::labels;
 use serde_json::json;
 use vpsie_autoscaler::Replica;
 
@@ -152,6 +155,76 @@ fn a_deleted_group_with_pods_on_it_is_drained_and_ends_with_nothing_paid() {
             .count();
         assert!(evictions >= 4, "{evictions} evictions");
         assert_eq!(harness.world.counts().running, 0);
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_pause_holds_up_a_removal_that_a_person_ordered_and_it_goes_on_after_it() {
+    virtually(|| async {
+        let (harness, replica, node) = one_node(204).await;
+        let (name, _) = only_node(&harness);
+        let budget = |allowed: u32| {
+            json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+                "metadata": {"name": "web", "namespace": "default"},
+                "spec": {"maxUnavailable": allowed,
+                    "selector": {"matchLabels": {"app": "web"}}}})
+        };
+        harness.world.apply(&budget(0)).await.unwrap();
+        let world = &harness.world;
+        world
+            .delete(OURS, "VPSieNode", "kube-system", &name)
+            .await
+            .unwrap();
+        let is_cordoned =
+            |view: &sim::View| view.nodes.get(&node).is_some_and(|row| row.unschedulable);
+        harness.wait(10, "it is cordoned", is_cordoned).await;
+        harness.minutes(2).await;
+        let pause = |value: serde_json::Value| {
+            let change = json!({"metadata": {"annotations": {labels::PAUSED: value}}});
+            world.patch(OURS, "NodeGroup", "kube-system", "general", change)
+        };
+        pause(json!("true")).await.unwrap();
+        harness.clock.sleep(Duration::from_secs(10)).await;
+        // Nothing but the pause keeps the pod from here on.
+        world.apply(&budget(1)).await.unwrap();
+        harness.minutes(30).await;
+        let view = world.view();
+        assert!(view.nodes.contains_key(&node), "{}", harness.picture());
+        assert!(
+            view.pods
+                .values()
+                .any(|pod| pod.ready && pod.node.as_ref() == Some(&node) && !pod.daemon)
+        );
+        pause(serde_json::Value::Null).await.unwrap();
+        let gone = |view: &sim::View| !view.nodes.contains_key(&node);
+        harness.wait(30, "its Node is gone", gone).await;
+        harness.wait(20, "the pod runs again", all_running(1)).await;
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn an_unhealthy_node_goes_once_another_one_serves_in_its_place() {
+    virtually(|| async {
+        let flags = ["--unhealthy-timeout=1m"];
+        let harness = Harness::with(205, sim::WorldConfig::default(), &flags).await;
+        harness.group("general", 6, 8, json!({})).await;
+        let replica = harness.start();
+        harness.wait(20, "six nodes", settled(6)).await;
+        let ready = |view: &sim::View| {
+            let of_group = view.nodes.values().filter(|row| row.group.is_some());
+            of_group.filter(|row| row.ready).count()
+        };
+        let view = harness.world.view();
+        let mut all = view.nodes.iter();
+        let ill = all.find(|(_, row)| row.group.is_some()).unwrap().0;
+        harness.world.silence(ill);
+        let gone = |view: &sim::View| !view.nodes.contains_key(ill);
+        harness.wait(30, "its Node is gone", gone).await;
+        assert_eq!(ready(&harness.world.view()), 6, "{}", harness.picture());
+        harness.wait(10, "six nodes again", settled(6)).await;
+        assert_eq!((harness.bought(), harness.paid()), (7, 6));
         replica.stop().await;
     });
 }

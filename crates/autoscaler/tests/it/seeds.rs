@@ -18,7 +18,7 @@ use std::{
 };
 
 use history::{Fate, History, Kind, Violation};
-use sim::WorldConfig;
+use sim::{NodeRow, VPSieNodeRow, View, WorldConfig};
 
 use crate::harness::{Harness, report, virtually};
 
@@ -26,8 +26,10 @@ use chaos::Chaos;
 
 /// How long it is wild, in minutes.
 const WILD: u64 = 40;
-/// How long it is calm after that, in minutes: L4 gives a deletion an hour.
-const CALM: u64 = 70;
+/// How long it is calm after that at least, in minutes: what must come right has half an hour.
+const CALM: u64 = 36;
+/// How long it is calm where something is under way still: L4 gives a deletion an hour.
+const LONG_CALM: u64 = 70;
 
 /// What a seed came to.
 struct Outcome {
@@ -54,6 +56,12 @@ fn tell(seed: u64) -> Outcome {
         harness.minutes(12).await;
         chaos.release().await;
         harness.minutes(CALM - 12).await;
+        for _ in CALM..LONG_CALM {
+            if nothing_is_under_way(&harness.world.view()) {
+                break;
+            }
+            harness.minutes(1).await;
+        }
         chaos.end().await;
         let mut history = harness.history();
         history.calm = Some(calm);
@@ -77,6 +85,18 @@ fn tell(seed: u64) -> Outcome {
             },
         }
     })
+}
+
+/// No machine comes or goes, and no pod waits for one.
+fn nothing_is_under_way(view: &View) -> bool {
+    let rests = |node: &VPSieNodeRow| node.phase == "Ready" && !node.deleting;
+    let cordoned = |node: &NodeRow| node.unschedulable || !node.ready;
+    view.vpsie_nodes.values().all(rests)
+        && !view.nodes.values().any(cordoned)
+        && view
+            .pods
+            .values()
+            .all(|pod| pod.ready || !pod.unschedulable)
 }
 
 /// How often the product did what is judged here, so that nobody believes an empty story.
@@ -194,9 +214,53 @@ fn wanted(count: u64) -> Vec<u64> {
     (from..from + number("SEEDS").unwrap_or(count)).collect()
 }
 
+/// Seeds that once broke a rule, and what was wrong then.
+const KEPT: &[(u64, &str)] = &[
+    (
+        3,
+        "a failed record that waits for a person, who had been told, was held against L2",
+    ),
+    (119, "a failed record waited for a person and told nobody"),
+    (
+        132,
+        "a record may name the machine that a person added in the same moment: S1 counted both",
+    ),
+    (
+        169,
+        "L3 did not forgive a machine that was on its way and did not come",
+    ),
+    (
+        211,
+        "a maximum lowered in the middle of a growth did not stop what was asked for again",
+    ),
+    (
+        218,
+        "S1 counted a machine that people had been told is nobody's",
+    ),
+    (
+        613,
+        "under a slow API server pods were evicted on facts that were eleven seconds old",
+    ),
+    (
+        618,
+        "S17 counted a removal whose Node was gone, the answer to whose deletion was not",
+    ),
+    (
+        622,
+        "a record that had got its machine by a write whose answer was lost got another one",
+    ),
+];
+
 #[test]
 fn whatever_happens_no_rule_is_broken_and_all_comes_right_in_the_end() {
-    tell_all(&wanted(4));
+    tell_all(&wanted(2));
+}
+
+#[test]
+#[ignore = "tells nine stories: a minute where it is optimised, five where it is not"]
+fn seeds_that_once_broke_a_rule_break_none() {
+    let seeds: Vec<u64> = KEPT.iter().map(|(seed, _)| *seed).collect();
+    tell_all(&seeds);
 }
 
 /// The same for many seeds; `SEEDS` says how many.

@@ -9,6 +9,7 @@ use planner::{
     lifecycle::{Hold, Record},
     removal::{gate::Gate, plan, refusal::Refusal},
 };
+use planted::Bug;
 
 use super::{
     groups::{self, Group},
@@ -32,14 +33,20 @@ pub fn hold(ctx: &Context, group: &GroupKey) -> Option<Hold> {
 
 /// What may hold for long.
 fn lasting(ctx: &Context, group: &GroupKey) -> Option<Refusal> {
+    paused(ctx, group)
+        .filter(|_| !planted::is(Bug::IgnorePause))
+        .or_else(|| stopped(ctx, group))
+}
+
+fn paused(ctx: &Context, group: &GroupKey) -> Option<Refusal> {
     if let Some(by) = ctx.state.cluster_paused() {
         return Some(Refusal::ClusterPaused { by });
     }
-    let object = ctx.state.node_group(group);
-    let paused = |object: &api::NodeGroup| intake::pause(object.metadata.annotations.as_ref());
-    if object.as_deref().and_then(paused).is_some() {
-        return Some(Refusal::GroupPaused);
-    }
+    let object = ctx.state.node_group(group)?;
+    intake::pause(object.metadata.annotations.as_ref()).map(|_| Refusal::GroupPaused)
+}
+
+fn stopped(ctx: &Context, group: &GroupKey) -> Option<Refusal> {
     if let Some(why) = groups::stopped(&ctx.groups()).remove(group) {
         return Some(Refusal::RemovalsStopped { why });
     }
@@ -50,7 +57,7 @@ fn lasting(ctx: &Context, group: &GroupKey) -> Option<Refusal> {
 #[must_use]
 pub fn warming_up(ctx: &Context) -> Option<jiff::Timestamp> {
     let until = ctx.led_since().saturating_add(ctx.options.warm_up).ok()?;
-    (until > ctx.clock.now()).then_some(until)
+    (until > ctx.clock.now() && !planted::is(Bug::SkipWarmUp)).then_some(until)
 }
 
 /// The health gate over the nodes as they are now.
@@ -73,6 +80,9 @@ pub fn replace_later(
     group: Option<&Group>,
 ) -> Option<String> {
     record.unhealthy_since?;
+    if planted::is(Bug::RemoveBeforeReplacing) {
+        return None;
+    }
     let group = group?;
     if !group.usable()
         || !group

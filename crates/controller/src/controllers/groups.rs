@@ -12,6 +12,7 @@ use std::{
 use api::{NodeGroup, VPSieNode, labels};
 use cloud::Scope;
 use model::{ClusterId, DatacenterId, GroupKey, HourlyPrice, Offering, OfferingId};
+use planted::Bug;
 
 use crate::cloud_state::CloudState;
 
@@ -170,6 +171,9 @@ impl Group {
 /// The groups in whose VPSie cluster nothing is removed until a person says so, and why.
 #[must_use]
 pub fn stopped(managed: &[Group]) -> BTreeMap<GroupKey, String> {
+    if planted::is(Bug::IgnoreStop) {
+        return BTreeMap::new();
+    }
     let why = |group: &Group| {
         let mut same = managed.iter().filter(|other| other.scope == group.scope);
         same.find_map(Group::stop).cloned()

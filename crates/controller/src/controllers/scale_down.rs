@@ -20,6 +20,7 @@ use planner::{
         refusal::Refusal,
     },
 };
+use planted::Bug;
 use serde_json::json;
 
 use super::{brakes, expected::Expected, groups, node_group, vpsie_node::removal_status};
@@ -142,7 +143,10 @@ async fn once(
 
 /// Nobody watched for a while before this term: windows that began before it have to begin anew.
 async fn forget_windows(ctx: &Context, effects: &Effects, beat: &Beat) -> Result<(), Error> {
-    let Some(from) = ctx.windows_count_from() else {
+    let Some(from) = ctx
+        .windows_count_from()
+        .filter(|_| !planted::is(Bug::TrustOldWindows))
+    else {
         return Ok(());
     };
     for object in ctx.state.vpsie_nodes() {
@@ -301,4 +305,5 @@ impl Picture {
 /// The node that this replica runs on.
 fn own_node(ctx: &Context, cluster: &Cluster) -> Option<NodeName> {
     facts::node_of(cluster, ctx.options.own_pod.as_ref()?)
+        .filter(|_| !planted::is(Bug::RemoveOwnNode))
 }

@@ -138,6 +138,7 @@ async fn once(
     if !violations.is_empty() {
         let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
         tracing::error!(?violations, ?plan, "the plan breaks a rule and is refused");
+        ctx.metrics.plan_refused("scale-up");
         return Ok(Duration::from_secs(30));
     }
     tell(ctx, &input, &report, told);

@@ -58,6 +58,7 @@ pub async fn reconcile(
     }
 
     let before = record::read(&object);
+    let looked_at = ctx.clock.monotonic();
     let observed = observe::observe(ctx, &object, &before, group.as_ref()).await?;
     let now = ctx.clock.now();
     let transition = lifecycle::step(&before, &observed, now, &ctx.options.lifecycle);
@@ -93,7 +94,11 @@ pub async fn reconcile(
                 group_key: &group_key,
                 observed: &observed,
                 aborted: transition.aborted.as_deref(),
+                looked_at,
             };
+            if effect.is_destructive() && step.is_stale() {
+                return Ok(Requeue::After(Duration::ZERO));
+            }
             step.carry_out(effect)
                 .await
                 .map(|next| next.unwrap_or(wait))
@@ -191,12 +196,9 @@ fn report(
             format!("the machine of {name} is taken away: its node was not Ready for too long"),
         );
     }
-    if matches!(transition.situation, Situation::Ambiguous(_)) {
-        ctx.events.warning(
-            about(),
-            FailureReason::AmbiguousCreate.name(),
-            "machines appeared that cannot be told from others or fit no request; none is adopted until it is clear which is whose",
-        );
+    if let Some(question) = &transition.asks {
+        let reason = FailureReason::AmbiguousCreate.name();
+        ctx.events.warning(about(), reason, question.clone());
     }
     if let Situation::NodeConflict(detail) = &transition.situation {
         ctx.events.warning(about(), "NodeConflict", detail.clone());

@@ -71,8 +71,11 @@ impl Rule for FewAtOnce {
             .records
             .values()
             .filter(|other| other.meta.uid != record.meta.uid)
+            // Once its Node is gone it disturbs nobody any more.
             .filter(|other| {
-                // Once its Node is gone it disturbs nobody any more.
+                (other.node.as_ref()).is_some_and(|node| picture.nodes.contains_key(node))
+            })
+            .filter(|other| {
                 other.voluntary_removal().is_some_and(|removal| {
                     !matches!(removal.step.as_str(), "DeletingMachine" | "Gone")
                 })

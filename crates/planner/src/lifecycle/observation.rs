@@ -14,11 +14,25 @@ pub enum PoolView {
     Missing,
 }
 
+/// How a group with this record stands to its maximum, which may have been lowered since the record
+/// was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupRoom {
+    /// It has at most as many machines and records as it may.
+    Enough,
+    /// It has more; others than this one are too many.
+    Overfull,
+    /// It has more, and this one is too many.
+    Surplus,
+}
+
 /// Whether a machine may be asked for now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateView {
     /// The group is managed, valid, not being deleted, and its offering resolves.
     pub group_usable: bool,
+    /// The group and its maximum.
+    pub room: GroupRoom,
     /// The pool.
     pub pool: PoolView,
     /// Another request to this pool has no answer yet: its machine could not be told from ours.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use model::{InstancePhase, Resolution};
+use planted::Bug;
 
 use super::{
-    CloudView, CreationState, Failure, FailureReason, MachineView, NodeView, Observation, Phase,
-    Policy, PoolView, Record, RemovalStep,
+    CloudView, CreationState, Failure, FailureReason, GroupRoom, MachineView, NodeView,
+    Observation, Phase, Policy, PoolView, Record, RemovalStep,
 };
 use crate::removal;
 
@@ -28,6 +29,8 @@ pub enum Situation {
     GivenUp,
     /// The group cannot be bought for now.
     GroupUnusable,
+    /// The group has more records than it may have machines: those too many go first.
+    GroupOverfull,
     /// The offering is in back-off until this.
     BackingOff(Timestamp),
     /// Another request to the pool has no answer yet.
@@ -88,6 +91,7 @@ impl Situation {
             Self::LeftFailed => "LeftFailed",
             Self::GivenUp => "GivenUp",
             Self::GroupUnusable => "GroupUnusable",
+            Self::GroupOverfull => "GroupOverfull",
             Self::BackingOff(_) => "BackingOff",
             Self::PoolBlocked => "PoolBlocked",
             Self::PoolMissing => "PoolMissing",
@@ -125,6 +129,7 @@ impl Situation {
             Self::LeftFailed,
             Self::GivenUp,
             Self::GroupUnusable,
+            Self::GroupOverfull,
             Self::BackingOff(Timestamp::UNIX_EPOCH),
             Self::PoolBlocked,
             Self::PoolMissing,
@@ -264,6 +269,16 @@ fn asking(record: &Record, observed: &Observation, now: Timestamp, policy: &Poli
             Situation::GroupUnusable
         };
     }
+    match create.room {
+        GroupRoom::Enough => {}
+        GroupRoom::Overfull => return Situation::GroupOverfull,
+        GroupRoom::Surplus => {
+            return Situation::ProvisioningOverdue(
+                FailureReason::GroupUnusable,
+                "its group may have no more machines".into(),
+            );
+        }
+    }
     if let Some(until) = create.backoff_until.filter(|until| *until > now) {
         return Situation::BackingOff(until);
     }
@@ -318,6 +333,9 @@ fn provisioning(
         return asking(record, observed, now, policy);
     };
     match creation.state {
+        CreationState::Intended | CreationState::Unknown if planted::is(Bug::AskAgain) => {
+            return asking(record, observed, now, policy);
+        }
         CreationState::Intended => return Situation::AnswerLost,
         CreationState::Rejected => return asking(record, observed, now, policy),
         CreationState::Accepted | CreationState::Unknown => {}
@@ -392,7 +410,9 @@ fn ready(record: &Record, observed: &Observation, now: Timestamp, policy: &Polic
     match &observed.node {
         NodeView::Absent { .. } => Situation::NodeMissing,
         NodeView::Conflict(detail) => Situation::NodeConflict(detail.clone()),
-        NodeView::Present(node) if node.cordon.is_marked() => Situation::CordonLeftOver,
+        NodeView::Present(node) if node.cordon.is_marked() && !planted::is(Bug::LeaveCordoned) => {
+            Situation::CordonLeftOver
+        }
         NodeView::Present(node) if !node.metadata_applied => Situation::NodeBare,
         NodeView::Present(node) if node.ready => {
             if removal::unlisted(observed, policy.disappearance, policy) {

@@ -69,9 +69,10 @@ pub const fn transition(phase: Phase, situation: &Situation) -> (Phase, Action) 
         }
 
         // Asking for the machine.
-        (P::Pending | P::Provisioning, S::GroupUnusable | S::BackingOff(_) | S::PoolBlocked) => {
-            (phase, A::Wait)
-        }
+        (
+            P::Pending | P::Provisioning,
+            S::GroupUnusable | S::GroupOverfull | S::BackingOff(_) | S::PoolBlocked,
+        ) => (phase, A::Wait),
         (P::Pending | P::Provisioning, S::PoolMissing) => (phase, A::EnsurePool),
         (P::Pending | P::Provisioning, S::BaselineStale) => (phase, A::RefreshCloud),
         (P::Pending | P::Provisioning, S::MayAsk) | (P::Provisioning, S::ProvenAbsent) => {

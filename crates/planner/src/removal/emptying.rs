@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use planted::Bug;
 
 use super::{abort, age, go, wait};
 use crate::lifecycle::{
@@ -47,6 +48,15 @@ pub(super) fn empty_the_node(
         return;
     }
     if let Some(why) = objection(result, observed, node, cause, step, now, policy) {
+        if planted::is(Bug::DeleteAfterFailedDrain) {
+            return finish(result, now);
+        }
+        if planted::is(Bug::UncordonThenDelete) {
+            let removal = result.record.removal.clone();
+            abort(result, Some(node), &why);
+            result.record.removal = removal;
+            return go(result, RemovalStep::DeletingNode, now, "");
+        }
         return abort(result, Some(node), &why);
     }
     match step {
@@ -124,7 +134,8 @@ fn drain(result: &mut Transition, node: &NodeState, now: Timestamp) {
     go(result, RemovalStep::Draining, now, &waiting_for(node));
     let lowest = holding(node).map(|pod| pod.priority).min();
     let pods: Vec<_> = holding(node)
-        .filter(|pod| Some(pod.priority) == lowest && !pod.terminating)
+        .filter(|pod| Some(pod.priority) == lowest || planted::is(Bug::AllBandsAtOnce))
+        .filter(|pod| !pod.terminating)
         .map(|pod| (pod.key.clone(), pod.uid.clone()))
         .collect();
     if !pods.is_empty() {
@@ -142,7 +153,8 @@ fn detaching(
     now: Timestamp,
     policy: &Policy,
 ) -> bool {
-    let Some(volume) = node.attached.first() else {
+    let attached = node.attached.first();
+    let Some(volume) = attached.filter(|_| !planted::is(Bug::SkipDetach)) else {
         return false;
     };
     let message = match node.attached.len() - 1 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use model::{InstanceId, InstancePhase, Resolution};
+use planted::Bug;
 
 use super::{Proof, age, go, unlisted, wait};
 use crate::lifecycle::{
@@ -123,7 +124,8 @@ fn ended(record: &Record, observed: &Observation, now: Timestamp, policy: &Polic
                     ..
                 } if machine.phase == InstancePhase::Deleting
             );
-            unlisted(observed, policy.absence, policy)
+            planted::is(Bug::BelieveTheAnswer)
+                || unlisted(observed, policy.absence, policy)
                 || (deleted && age(removal.step_at, now) >= policy.settle)
         }
     }
@@ -167,6 +169,7 @@ fn settle_open_request(
         .creation
         .clone()
         .filter(|creation| creation.state != CreationState::Rejected)
+        .filter(|_| !planted::is(Bug::ForgetMachine))
     else {
         go(result, RemovalStep::Gone, now, "");
         result.requeue_after = Some(Duration::ZERO);
@@ -190,14 +193,13 @@ fn settle_open_request(
         // Somebody has to look: these machines are paid, and one of them may be what this record
         // bought. Until they are gone, or the object is deleted, it counts as a machine.
         Some(Resolution::Ambiguous(machines)) if !settled || !result.record.deletion_requested => {
-            wait(
-                result,
-                &format!(
-                    "one of these machines may be the one that was bought: {}; delete what is not \
-                     wanted at the cloud, or this object to leave them alone",
-                    shown(machines)
-                ),
+            let question = format!(
+                "one of these machines may be the one that was bought: {}; delete what is not \
+                 wanted at the cloud, or this object to leave them alone",
+                shown(machines)
             );
+            wait(result, &question);
+            result.asks = Some(question);
         }
         Some(Resolution::Ambiguous(machines)) => go(
             result,

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use model::GroupKey;
+use planted::Bug;
 
 /// Above so many percent of the cluster's nodes it is shut …
 const CLUSTER_PERCENT: u64 = 45;
@@ -61,6 +62,9 @@ impl Gate {
     #[must_use]
     pub fn of<'a>(nodes: impl IntoIterator<Item = (Option<&'a GroupKey>, bool)>) -> Self {
         let mut gate = Self::default();
+        if planted::is(Bug::IgnoreHealthGate) {
+            return gate;
+        }
         for (group, ready) in nodes {
             gate.cluster.add(ready);
             let Some(group) = group else {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{Pod, PodKey};
+use planted::Bug;
 
 use super::refusal::Refusal;
 
@@ -39,7 +40,7 @@ pub(super) struct Wishes {
 impl Wishes {
     pub(super) fn of(pod: &Pod, now: Timestamp) -> Self {
         let mut wishes = Self::default();
-        if pod.upkeep.wishes.is_empty() {
+        if pod.upkeep.wishes.is_empty() || planted::is(Bug::IgnoreWishes) {
             return wishes;
         }
         for key in SAFE_TO_EVICT {

@@ -13,8 +13,8 @@ use planner::{
         OpenRequest, Owner, Roll, Standing, Verdict, bystanders, judge,
     },
     lifecycle::{
-        CloudView, CreateView, Machine, MachineView, NodeView, Observation as Seen, Phase, Policy,
-        PoolView, Record,
+        CloudView, CreateView, GroupRoom, Machine, MachineView, NodeView, Observation as Seen,
+        Phase, Policy, PoolView, Record,
     },
     removal,
 };
@@ -589,6 +589,7 @@ fn missing(since: Duration, sightings: u32, node: NodeView) -> Seen {
     Seen {
         create: CreateView {
             group_usable: true,
+            room: GroupRoom::Enough,
             pool: PoolView::Missing,
             blocked: false,
             backoff_until: None,

@@ -5,9 +5,10 @@ use model::{
     Hostname, Instance, InstanceId, InstancePhase, NodeName, PodKey, PoolId, Resolution, Role, Uid,
 };
 use planner::lifecycle::{
-    Action, CloudView, Cordon, CreateView, CreationState, Effect, FailureReason, Machine,
-    MachineView, NodeState, NodeView, Observation, Phase, Policy, PoolView, Record, Removal,
-    RemovalCause, RemovalStep, Resident, Situation, Transition, answered, step, transition,
+    Action, CloudView, Cordon, CreateView, CreationState, Effect, FailureReason, GroupRoom,
+    Machine, MachineView, NodeState, NodeView, Observation, Phase, Policy, PoolView, Record,
+    Removal, RemovalCause, RemovalStep, Resident, Situation, Transition, answered, step,
+    transition,
 };
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -18,6 +19,7 @@ pub(crate) fn observed() -> Observation {
     Observation {
         create: CreateView {
             group_usable: true,
+            room: GroupRoom::Enough,
             pool: PoolView::Ready(PoolId(7)),
             blocked: false,
             backoff_until: None,
@@ -170,8 +172,9 @@ fn an_intent_found_without_an_answer_is_never_asked_for_again_before_the_quarant
 #[test]
 fn nothing_is_asked_for_while_something_forbids_it() {
     type Change = fn(&mut Observation);
-    let cases: [(Change, &str); 6] = [
+    let cases: [(Change, &str); 7] = [
         (|o| o.create.group_usable = false, "GroupUnusable"),
+        (|o| o.create.room = GroupRoom::Overfull, "GroupOverfull"),
         (|o| o.create.backoff_until = Some(at(9999)), "BackingOff"),
         (|o| o.create.blocked = true, "PoolBlocked"),
         (|o| o.create.baseline_at = None, "BaselineStale"),
@@ -697,6 +700,28 @@ fn what_a_human_uncordoned_loses_our_mark() {
     assert!(matches!(aborted.effect, Some(Effect::Uncordon { .. })));
     let later = take(&ready(), &observed, 3000);
     assert!(matches!(later.effect, Some(Effect::Uncordon { .. })));
+}
+
+#[test]
+fn what_a_lowered_maximum_leaves_no_room_for_is_given_up_at_once_and_the_others_wait_for_that() {
+    let record = Record {
+        created_at: Some(at(1000)),
+        ..Record::new()
+    };
+    let may_ask = observed();
+    let mut observed = may_ask.clone();
+    observed.create.room = GroupRoom::Overfull;
+    let waits = take(&record, &observed, 1001);
+    assert_eq!((waits.record.phase, waits.effect), (Phase::Pending, None));
+    observed.create.room = GroupRoom::Surplus;
+    let given_up = take(&record, &observed, 1001).record;
+    assert_eq!(
+        given_up.failure.unwrap().reason,
+        FailureReason::GroupUnusable
+    );
+    // A request that is open is waited for all the same: its machine may come.
+    let asked = take(&record, &may_ask, 1001).record;
+    assert_eq!(take(&asked, &observed, 1002).record.failure, None);
 }
 
 #[test]

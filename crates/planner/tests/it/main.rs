@@ -5,6 +5,7 @@ mod audit;
 mod collect;
 mod draining;
 mod lifecycle;
+mod planted;
 mod price;
 mod removal_plan;
 mod removal_simulation;

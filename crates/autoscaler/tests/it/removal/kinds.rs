@@ -59,6 +59,26 @@ fn a_jobs_pod_is_made_anew_elsewhere_and_the_job_completes() {
 }
 
 #[test]
+fn pods_of_a_lower_priority_leave_before_those_of_a_higher_one() {
+    virtually(|| async {
+        let ground = Ground::new(4021).await;
+        let of = |name, priority| {
+            let deployment = deployment("default", name, 2, "100m");
+            Act::Apply(with_spec(deployment, &json!({ "priority": priority })))
+        };
+        ground
+            .on_spare(&[of("a-high", 1000), of("b-low", 10)])
+            .await;
+        ground.release(1).await;
+        ground.goes(20).await;
+        let evicted = ground.evicted();
+        let high: Vec<bool> = evicted.iter().map(|pod| pod.contains("a-high")).collect();
+        assert_eq!(high, [false, false, true, true], "{evicted:?}");
+        ground.replica.stop().await;
+    });
+}
+
+#[test]
 fn pods_of_daemon_sets_and_mirror_pods_keep_no_node_and_are_not_evicted() {
     virtually(|| async {
         let ground = Ground::new(4003).await;

@@ -9,6 +9,7 @@ use planner::{
     lifecycle::{Phase, Record, RemovalCause, RemovalStep},
     removal::plan::{Candidate, Group},
 };
+use planted::Bug;
 
 use crate::{
     cluster_state::NodeRow,
@@ -121,7 +122,9 @@ fn described(group: &Resolved, records: &[(&Arc<VPSieNode>, Record)]) -> Group {
         })
         .count();
     Group {
-        min_nodes: u32::try_from(spec.min_nodes).unwrap_or(0),
+        min_nodes: u32::try_from(spec.min_nodes)
+            .unwrap_or(0)
+            .saturating_sub(u32::from(planted::is(Bug::UndercutMinimum))),
         enabled: policy.is_enabled(),
         window: policy.window(),
         cooldown: policy.cooldown(),

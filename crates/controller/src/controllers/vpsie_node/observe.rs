@@ -15,17 +15,22 @@ use model::{
 };
 use planner::{
     lifecycle::{
-        CloudView, CreateView, CreationState, MachineView, NodeState, NodeView, Observation,
-        PoolView, Record, Resident,
+        CloudView, CreateView, CreationState, GroupRoom, MachineView, NodeState, NodeView,
+        Observation, PoolView, Record, Resident,
     },
     removal,
 };
+use planted::Bug;
 
 use super::{metadata, record};
 use crate::{
     cluster_state::NodeRow,
     context::Context,
-    controllers::{brakes, groups::Group, scale_down, scale_up},
+    controllers::{
+        brakes,
+        groups::{self, Group},
+        scale_down, scale_up,
+    },
     effects::Error,
 };
 
@@ -56,7 +61,8 @@ pub(super) async fn observe(
 /// What speaks against a voluntary removal besides the node's pods.
 fn keep(ctx: &Context, object: &VPSieNode, before: &Record) -> Option<String> {
     let removal = before.removal.as_ref()?;
-    if !removal.cause.is_voluntary() || removal.step.is_final() {
+    let settled = !removal.cause.is_voluntary() || removal.step.is_final();
+    if settled || planted::is(Bug::SkipRecheck) {
         return None;
     }
     scale_down::still_removable(ctx, object)
@@ -78,6 +84,7 @@ fn create_view(
     if before.machine.is_some() || !before.phase.is_in_flight() {
         return CreateView {
             group_usable: false,
+            room: GroupRoom::Enough,
             pool: PoolView::Missing,
             blocked: false,
             backoff_until: None,
@@ -131,6 +138,7 @@ fn create_view(
     });
     CreateView {
         group_usable: group.is_some_and(Group::usable) && offering.is_some(),
+        room: group.map_or(GroupRoom::Enough, |group| room(ctx, object, group)),
         pool: pool.map_or(PoolView::Missing, |pool| PoolView::Ready(pool.id)),
         blocked,
         backoff_until: waiting_until.max(backoff),
@@ -139,6 +147,39 @@ fn create_view(
             .map(|latest| latest.ids())
             .unwrap_or_default(),
         baseline_at: latest.map(|latest| latest.started_at),
+    }
+}
+
+/// Whether the group has more records than it may have machines, as when its maximum was lowered in
+/// the middle of a growth, and whether this one is among those too many: of those that have no
+/// machine the youngest are, first those that asked for none.
+fn room(ctx: &Context, object: &VPSieNode, group: &Group) -> GroupRoom {
+    let most = usize::try_from(group.object.spec.max_nodes).unwrap_or(0);
+    let objects = ctx.state.vpsie_nodes();
+    let same = objects.iter().filter(|one| groups::has(&group.key, one));
+    if same.clone().count() <= most {
+        return GroupRoom::Enough;
+    }
+    let rank = |one: &VPSieNode, record: &Record| {
+        let meta = &one.metadata;
+        (
+            record.machine.is_none(),
+            !record.has_open_request(),
+            meta.creation_timestamp.as_ref().map(|at| at.0),
+            meta.name.clone(),
+        )
+    };
+    let claims = |one: &Arc<VPSieNode>| {
+        let record = record::read(one);
+        record.may_be_billed().then(|| rank(one, &record))
+    };
+    let mut ranks: Vec<_> = same.filter_map(claims).collect();
+    ranks.sort_unstable();
+    let own = rank(object, &record::read(object));
+    match ranks.binary_search(&own) {
+        _ if ranks.len() <= most => GroupRoom::Enough,
+        Ok(before) | Err(before) if before < most => GroupRoom::Overfull,
+        _ => GroupRoom::Surplus,
     }
 }
 

@@ -11,6 +11,7 @@ use model::{GroupKey, OperationId};
 use planner::lifecycle::{
     self, Asked, Effect, FailureReason, Phase, Record, Situation, Transition,
 };
+use planted::Bug;
 
 use super::{Requeue, metadata, owned_instances, record, report, scope_of, write_record};
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
 
 /// So many pods are asked to leave at once.
 const EVICTIONS: usize = 10;
+/// What is destroyed rests on facts that are at most this old. Where the API server is slower than
+/// that nothing is.
+const FRESH: Duration = Duration::from_secs(8);
 
 /// One effect of one object.
 pub(super) struct Step<'a> {
@@ -34,6 +38,8 @@ pub(super) struct Step<'a> {
     pub(super) observed: &'a lifecycle::Observation,
     /// Why a removal was just taken back.
     pub(super) aborted: Option<&'a str>,
+    /// When what it rests on began to be read, on this process's clock.
+    pub(super) looked_at: Duration,
 }
 
 impl Step<'_> {
@@ -59,6 +65,12 @@ impl Step<'_> {
         annotations
             .and_then(|all| all.get(labels::CREATION_REASON))
             .map_or(labels::creation_reason::MANUAL, String::as_str)
+    }
+
+    /// What it rests on is too old to destroy something by it.
+    pub(super) fn is_stale(&self) -> bool {
+        let age = self.ctx.clock.monotonic().saturating_sub(self.looked_at);
+        age > FRESH
     }
 
     /// `Some` overrides when to look again.
@@ -204,6 +216,7 @@ impl Step<'_> {
             requeue_after: None,
             refresh_cloud: false,
             aborted: None,
+            asks: None,
         };
         let written = write_record(
             self.ctx,
@@ -237,8 +250,11 @@ impl Step<'_> {
             instance.and_then(|instance| instance.addresses.first().map(String::as_str)),
         );
         let newest = self.ctx.newest(self.object);
-        let written = self.effects.patch_vpsie_node(&newest, change).await?;
-        self.ctx.state.note_vpsie_node(written);
+        // A write whose answer was lost has given it one meanwhile: that one it keeps.
+        if record::read(&newest).machine.is_none() {
+            let written = self.effects.patch_vpsie_node(&newest, change).await?;
+            self.ctx.state.note_vpsie_node(written);
+        }
         Ok(Some(Requeue::After(Duration::ZERO)))
     }
 
@@ -306,11 +322,14 @@ impl Step<'_> {
             reason: self.reason(),
         };
         // Side by side: each answer may take a while, and budgets say how many may leave at once.
-        let mut asked = Vec::new();
-        for (pod, uid) in pods {
-            let answer = self.effects.evict(pod, uid, why);
-            asked.push(async move { (pod, answer.await) });
-        }
+        let asked = pods.iter().map(|(pod, uid)| async move {
+            // While others were waited for, the facts may have grown old; the next step has new ones.
+            if self.is_stale() {
+                return (pod, Ok(()));
+            }
+            (pod, self.effects.evict(pod, uid, why).await)
+        });
+        let asked: Vec<_> = asked.collect();
         let answers: Vec<_> = futures::stream::iter(asked)
             .buffered(EVICTIONS)
             .collect()
@@ -344,11 +363,18 @@ impl Step<'_> {
         let Some(scope) = self.scope() else {
             return Ok(None);
         };
-        let target = DeleteTarget {
+        let mut target = DeleteTarget {
             scope: scope.clone(),
             instance,
             hostname,
         };
+        if planted::is(Bug::DeleteNewest)
+            && let Some(latest) = self.ctx.cloud.latest(&scope)
+            && let Some(newest) = latest.instances.iter().max_by_key(|one| one.numeric_id)
+        {
+            target.instance = newest.id.clone();
+            target.hostname = newest.hostname.clone();
+        }
         let outcome = self
             .effects
             .delete_machine(&target, proof, &self.name())
@@ -386,6 +412,11 @@ fn refusal(error: &CloudError) -> (Asked, Duration) {
         | ErrorClass::InvalidRequest
         | ErrorClass::NotFound
         | ErrorClass::Unsupported => lasting(FailureReason::VPSieAPIError),
+        ErrorClass::RateLimited { .. } | ErrorClass::Transient
+            if planted::is(Bug::GiveUpAtOnce) =>
+        {
+            lasting(FailureReason::VPSieAPIError)
+        }
         ErrorClass::RateLimited { after } => (
             Asked::Later {
                 message: error.to_string(),
