@@ -5,6 +5,7 @@
 //! product; nothing here decides anything.
 
 pub mod control_plane;
+pub mod disruption;
 pub mod product;
 pub mod rights;
 pub mod stage;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{ControlPlaneError, file};
 
 /// Everything but the server's talk with itself and probes of health; what evictions say and are
-/// answered, and what deletions ask for, with it.
+/// answered, what deletions ask for, and what kubelets say of pods, with it.
 pub(super) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -25,6 +25,8 @@ rules:
   nonResourceURLs: ['/healthz*', '/livez*', '/readyz*']
 - level: RequestResponse
   resources: [{group: '', resources: [pods/eviction]}]
+- level: Request
+  resources: [{group: '', resources: [pods/status]}]
 - level: Request
   verbs: [delete, deletecollection]
 - level: Metadata
@@ -74,7 +76,7 @@ pub struct AuditEntry {
     pub answered: Timestamp,
     /// Whether the answer has ended; false for a watch that goes on, or was cut by a kill.
     pub complete: bool,
-    /// The request's body, of evictions and deletions only.
+    /// The request's body, of evictions, deletions and changes of a pod's status only.
     pub request: Option<Value>,
     /// The answer's body, of evictions only.
     pub response: Option<Value>,

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use e2e::{AuditEntry, ControlPlane, Product, Settings, rights, stage};
+use e2e::{AuditEntry, ControlPlane, Product, Settings, disruption, rights, stage};
 use futures::StreamExt as _;
 use runtime::Clock;
-use sim::Scenario;
+use sim::{Scenario, scenario::Expectation};
 
 /// Rights that no request shows, each with its reason.
 const SILENT: [(&str, &str); 2] = [
@@ -68,13 +68,19 @@ async fn played(file: &Path, binary: &Path) -> (Vec<String>, Vec<AuditEntry>) {
     };
     let verdict = stage::play(&plane, binary, &scenario).await;
     let took = clock.monotonic().saturating_sub(began);
-    let (failures, saved) = match verdict {
+    let entries = plane.audit().entries().unwrap();
+    let (mut failures, saved) = match verdict {
         Ok(verdict) => (
             verdict.failures,
             verdict.saved_per_hour.normalize().to_string(),
         ),
         Err(error) => (vec![chain(error)], "?".to_owned()),
     };
+    for expected in &scenario.expect {
+        if let Expectation::AvailableAtLeast { pods, count } = expected {
+            failures.extend(disrupted(&entries, pods, *count));
+        }
+    }
     println!(
         "{}: {} s, {saved} USD/h saved {failures:?}",
         scenario.name,
@@ -88,7 +94,32 @@ async fn played(file: &Path, binary: &Path) -> (Vec<String>, Vec<AuditEntry>) {
             println!("    {line}");
         }
     }
-    (failures, plane.audit().entries().unwrap())
+    (failures, entries)
+}
+
+/// What the audit log says against how these pods were treated.
+fn disrupted(entries: &[AuditEntry], pods: &str, count: usize) -> Vec<String> {
+    let found = disruption::of(entries, pods, count);
+    println!(
+        "{pods}*: {} evictions granted, {} refused for a budget, never fewer than {} available",
+        found.granted,
+        found.refused,
+        found.least.unwrap_or_default()
+    );
+    let too_few = found.least.is_none_or(|least| least < count);
+    let mut wrong = Vec::new();
+    if too_few {
+        wrong.push(format!(
+            "the audit log: {found:?} of {pods}*, {count} at least expected"
+        ));
+    }
+    if !found.deleted.is_empty() {
+        wrong.push(format!(
+            "pods were deleted, not evicted: {:?}",
+            found.deleted
+        ));
+    }
+    wrong
 }
 
 #[tokio::test(flavor = "multi_thread")]
