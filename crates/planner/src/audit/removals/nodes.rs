@@ -152,7 +152,9 @@ fn gate(input: &Input<'_>, chosen: &BTreeMap<&GroupKey, u32>, findings: &mut Fin
             continue;
         };
         let starting = candidate.machine.is_some() && candidate.ready_at.is_none();
-        if candidate.control_plane || (starting && !node.ready) {
+        // What goes for good is not ill.
+        let ends = (candidate.removal).is_some_and(|(_, step)| step >= RemovalStep::DeletingNode);
+        if candidate.control_plane || ends || (starting && !node.ready) {
             continue;
         }
         let ill = u64::from(!node.ready);
