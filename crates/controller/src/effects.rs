@@ -383,9 +383,14 @@ impl Effects {
 
     /// A call that is withheld should the term end while it waits to be sent.
     fn call(&self) -> Call {
+        self.call_while(|| true)
+    }
+
+    /// A call that is withheld as well should `stands` not hold when it is sent.
+    fn call_while(&self, stands: impl Fn() -> bool + Send + Sync + 'static) -> Call {
         let guard = self.guard.clone();
         Call {
-            permit: Permit::new(move || guard.check().is_ok()),
+            permit: Permit::new(move || guard.check().is_ok() && stands()),
             ..self.cloud.call(CLOUD_TIMEOUT)
         }
     }
@@ -435,15 +440,18 @@ impl Effects {
         Ok(self.provider.create(&call, intent).await)
     }
 
-    /// Deletes one machine, by identity, with the proof that it may go.
+    /// Deletes one machine, by identity, with the proof that it may go. The request may wait for
+    /// the rate limit and for a slow cloud; it is not sent unless what the proof rests on `stands`
+    /// then.
     pub async fn delete_machine(
         &self,
         target: &DeleteTarget,
         proof: &Proof,
         machine: &str,
+        stands: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<DeleteOutcome, Error> {
         self.leads("delete a machine")?;
-        let call = self.call();
+        let call = self.call_while(stands);
         tracing::info!(
             target: "audit",
             request_id = %call.request_id,

@@ -222,6 +222,37 @@ fn s6_a_machine_whose_node_serves_may_not_be_deleted() {
     assert_eq!(tale.broken(), ["S6"]);
 }
 
+/// The request for its machine's deletion is on its way meanwhile, or waits long before it is sent.
+#[test]
+fn s6_a_node_that_registers_before_its_machine_is_asked_to_go_is_found() {
+    for (before, broken) in [(None, vec![]), (Some(1), vec![]), (Some(20), vec!["S6"])] {
+        let mut tale = Tale::new();
+        tale.buy("late");
+        let machine = Some("m-late".to_owned());
+        let number = match before {
+            None => {
+                let number = tale.cloud(US, Errand::Delete { machine });
+                tale.joins("late");
+                number
+            }
+            Some(seconds) => {
+                tale.joins("late");
+                tale.later(seconds);
+                tale.leads(US);
+                tale.cloud(US, Errand::Delete { machine })
+            }
+        };
+        tale.later(30);
+        tale.machine(
+            "late",
+            Origin::Nobody,
+            Fate::Deleted(Origin::Request(number)),
+        );
+        let s6 = tale.broken().into_iter().filter(|rule| *rule == "S6");
+        assert_eq!(s6.collect::<Vec<_>>(), broken, "{before:?}");
+    }
+}
+
 #[test]
 fn s7_a_pod_that_is_deleted_or_evicted_by_name_is_found() {
     let mut tale = Tale::new();
@@ -373,15 +404,26 @@ fn s9_a_node_whose_pods_have_no_place_elsewhere_is_not_emptied() {
     }
 }
 
-#[test]
-fn s9_what_replaces_an_evicted_pod_does_not_wait() {
+/// A tale in which a pod was evicted, and what replaces it begins to wait; in between, if so, another
+/// pod of the set is lost with its node.
+fn one_evicted_and_one_waiting(lost: bool) -> Tale {
     let mut tale = Tale::new();
     tale.pod("web-1", "a");
+    tale.pod("web-0", "b");
     tale.later(60);
     tale.leads(US);
     tale.history.calm = Some(tale.now());
     tale.begins_to_empty("a");
     tale.evict("web-1", EXACTLY);
+    if lost {
+        tale.gone(
+            "kube-controller-manager",
+            "delete",
+            "pods",
+            "web-0",
+            BY_NAME,
+        );
+    }
     let mut pod = tale.get("pods", "web-1");
     pod["metadata"] = json!({"namespace": "default", "name": "web-2", "uid": "p-web-2",
         "ownerReferences": pod["metadata"]["ownerReferences"]});
@@ -393,10 +435,18 @@ fn s9_what_replaces_an_evicted_pod_does_not_wait() {
     tale.intends("c");
     tale.later(100);
     tale.leads(US);
-    assert_eq!(tale.broken(), NONE);
-    tale.later(60);
-    tale.leads(US);
-    assert_eq!(tale.broken(), ["S9"]);
+    tale
+}
+
+#[test]
+fn s9_what_replaces_an_evicted_pod_does_not_wait() {
+    for (lost, broken) in [(false, vec!["S9"]), (true, vec![])] {
+        let mut tale = one_evicted_and_one_waiting(lost);
+        assert_eq!(tale.broken(), NONE);
+        tale.later(60);
+        tale.leads(US);
+        assert_eq!(tale.broken(), broken, "another one was lost: {lost}");
+    }
 }
 
 #[test]
@@ -783,6 +833,12 @@ fn l7_a_replica_that_has_gone_deaf_is_found() {
     tale.calm_for(1200);
     assert_eq!(tale.broken(), ["L7"]);
     watch(&mut tale);
+    assert_eq!(tale.broken(), NONE);
+    // A request that arrives when its sender is dead.
+    let mut tale = Tale::new();
+    tale.note(US, crate::Note::Ended);
+    watch(&mut tale);
+    tale.calm_for(1200);
     assert_eq!(tale.broken(), NONE);
 }
 

@@ -107,6 +107,8 @@ bugs! {
     BelieveTheAnswer,
     /// The worker that came last is deleted, not the one that was meant.
     DeleteNewest,
+    /// A deletion that waited for its turn is sent, whatever has changed meanwhile.
+    SendAnyway,
     /// A deletion that took another machine stops nothing.
     IgnoreStop,
 

@@ -8,8 +8,6 @@ use sim::View;
 
 use crate::harness::{Harness, all_running, settled, virtually};
 
-const GROUP: (&str, &str) = ("kube-system", "general");
-
 /// A group with a window of ten minutes whose node is empty, and its window running.
 async fn window_running(seed: u64) -> (Harness, vpsie_autoscaler::Replica) {
     let harness = Harness::new(seed).await;
@@ -57,6 +55,21 @@ fn a_window_that_nobody_watched_for_a_while_begins_anew() {
 async fn half_empty(harness: &Harness) {
     harness.group("general", 0, 8, json!({})).await;
     harness.deployment("web", 10, "400m", Some("general")).await;
+}
+
+fn cordoned(view: &View) -> bool {
+    view.nodes.values().any(|row| row.unschedulable)
+}
+
+/// Six of the ten pods are gone, and a drain has begun.
+async fn draining(seed: u64) -> (Harness, vpsie_autoscaler::Replica) {
+    let harness = Harness::new(seed).await;
+    half_empty(&harness).await;
+    let replica = harness.start();
+    harness.wait(30, "all pods run", all_running(10)).await;
+    harness.world.scale("default", "web", 4).await.unwrap();
+    harness.wait(20, "a node is cordoned", cordoned).await;
+    (harness, replica)
 }
 
 #[test]
@@ -113,13 +126,7 @@ fn nodes_that_little_of_is_in_use_are_drained_one_after_the_other() {
 #[test]
 fn a_new_leader_goes_on_with_a_drain_once_it_has_held_the_lease_for_its_whole_time() {
     virtually(|| async {
-        let harness = Harness::new(607).await;
-        half_empty(&harness).await;
-        let replica = harness.start();
-        harness.wait(30, "all pods run", all_running(10)).await;
-        harness.world.scale("default", "web", 4).await.unwrap();
-        let cordoned = |view: &View| view.nodes.values().any(|row| row.unschedulable);
-        harness.wait(20, "a node is cordoned", cordoned).await;
+        let (harness, replica) = draining(607).await;
         let before = harness.paid();
         replica.crash();
         let replica = harness.start();
@@ -140,31 +147,14 @@ fn a_new_leader_goes_on_with_a_drain_once_it_has_held_the_lease_for_its_whole_ti
 #[test]
 fn a_pause_ends_a_drain_within_ten_seconds_and_nothing_goes_while_it_lasts() {
     virtually(|| async {
-        let harness = Harness::new(605).await;
-        half_empty(&harness).await;
-        let replica = harness.start();
-        harness.wait(30, "all pods run", all_running(10)).await;
-        harness.world.scale("default", "web", 4).await.unwrap();
-        let cordoned = |view: &View| view.nodes.values().any(|row| row.unschedulable);
-        harness.wait(20, "a node is cordoned", cordoned).await;
-        let paused = |value: serde_json::Value| json!({ "metadata": { "annotations": { "autoscaler.vpsie.com/paused": value } } });
-        let patch = |change| {
-            let (namespace, name) = GROUP;
-            harness.world.patch(
-                "autoscaler.vpsie.com/v1alpha1",
-                "NodeGroup",
-                namespace,
-                name,
-                change,
-            )
-        };
-        patch(paused(json!("true"))).await.unwrap();
+        let (harness, replica) = draining(605).await;
+        harness.pause_group(true).await;
         harness.clock.sleep(Duration::from_secs(10)).await;
         assert!(!cordoned(&harness.world.view()), "{}", harness.picture());
         let paid = harness.paid();
         harness.minutes(60).await;
         assert_eq!(harness.paid(), paid, "{}", harness.picture());
-        patch(paused(serde_json::Value::Null)).await.unwrap();
+        harness.pause_group(false).await;
         let fewer = |view: &View| view.vpsie_nodes.len() < paid;
         harness.wait(60, "it goes on", fewer).await;
         replica.stop().await;

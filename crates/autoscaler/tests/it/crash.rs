@@ -447,7 +447,7 @@ fn a_crash_and_one_fault_besides_end_with_the_right_nodes() {
 
 /// `STRIDE` says that of the pairs only every so many are told.
 #[test]
-#[ignore = "tells each removal once for each write, moment and fault: 28,000 stories, hours"]
+#[ignore = "tells each removal once for each write, moment and fault: 29,000 stories, hours"]
 fn a_crash_at_every_write_and_every_fault_besides_end_with_the_right_nodes() {
     let stride = std::env::var("STRIDE")
         .ok()

@@ -381,6 +381,22 @@ impl Harness {
             .unwrap();
     }
 
+    /// Puts the pause on the group `general`, or takes it away.
+    pub async fn pause_group(&self, paused: bool) {
+        let value = paused.then_some("true");
+        let change = json!({"metadata": {"annotations": {api::labels::PAUSED: value}}});
+        self.world
+            .patch(
+                "autoscaler.vpsie.com/v1alpha1",
+                "NodeGroup",
+                "kube-system",
+                "general",
+                change,
+            )
+            .await
+            .unwrap();
+    }
+
     pub fn datacenter(&self) -> String {
         self.world.cloud.config().datacenters[0].identifier.clone()
     }

@@ -114,6 +114,10 @@ const FINDERS: &[(Bug, &str)] = &[
         "scenarios::every_story_of_the_suite_ends_as_it_must",
     ),
     (
+        Bug::SendAnyway,
+        "removal::a_node_that_registers_again_holds_up_the_deletion_that_waits_for_a_slow_cloud",
+    ),
+    (
         Bug::IgnoreStop,
         "collect::a_delete_that_takes_another_machine_stops_all_removals_until_a_person_says_so",
     ),

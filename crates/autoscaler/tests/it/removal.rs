@@ -8,9 +8,9 @@ mod refusals;
 
 use std::time::Duration;
 
-use api::labels;
 use serde_json::json;
 use vpsie_autoscaler::Replica;
+use vpsie_sim::{Fault, Route, Rule};
 
 use crate::harness::{Harness, all_running, settled, virtually};
 
@@ -180,11 +180,7 @@ fn a_pause_holds_up_a_removal_that_a_person_ordered_and_it_goes_on_after_it() {
             |view: &sim::View| view.nodes.get(&node).is_some_and(|row| row.unschedulable);
         harness.wait(10, "it is cordoned", is_cordoned).await;
         harness.minutes(2).await;
-        let pause = |value: serde_json::Value| {
-            let change = json!({"metadata": {"annotations": {labels::PAUSED: value}}});
-            world.patch(OURS, "NodeGroup", "kube-system", "general", change)
-        };
-        pause(json!("true")).await.unwrap();
+        harness.pause_group(true).await;
         harness.clock.sleep(Duration::from_secs(10)).await;
         // Nothing but the pause keeps the pod from here on.
         world.apply(&budget(1)).await.unwrap();
@@ -196,10 +192,70 @@ fn a_pause_holds_up_a_removal_that_a_person_ordered_and_it_goes_on_after_it() {
                 .values()
                 .any(|pod| pod.ready && pod.node.as_ref() == Some(&node) && !pod.daemon)
         );
-        pause(serde_json::Value::Null).await.unwrap();
+        harness.pause_group(false).await;
         let gone = |view: &sim::View| !view.nodes.contains_key(&node);
         harness.wait(30, "its Node is gone", gone).await;
         harness.wait(20, "the pod runs again", all_running(1)).await;
+        replica.stop().await;
+    });
+}
+
+/// An empty node whose Node is gone; the cloud takes long to list its machine, which is looked at
+/// before it is asked to go. Returns the name of the machine's Node.
+async fn waiting_for_a_slow_cloud(seed: u64) -> (Harness, Replica, String) {
+    let (harness, replica, node) = one_node(seed).await;
+    cordoned(&harness, &node).await;
+    let slow = Fault::Slow {
+        by: Duration::from_secs(20),
+        after_commit: false,
+    };
+    let rule = Rule::on(vpsie_sim::Match::Reads, slow).always();
+    harness.world.cloud.faults().add(rule);
+    let gone = |view: &sim::View| !view.nodes.contains_key(&node);
+    harness.wait(10, "its Node is gone", gone).await;
+    harness.clock.sleep(Duration::from_secs(5)).await;
+    assert_eq!(deletions(&harness), 0, "{}", harness.picture());
+    (harness, replica, node)
+}
+
+/// How often the cloud was asked to delete a machine.
+fn deletions(harness: &Harness) -> usize {
+    let asked = harness.world.cloud.journal().into_iter();
+    asked
+        .filter(|request| request.route == Route::DeleteWorker)
+        .count()
+}
+
+#[test]
+fn a_pause_holds_up_a_deletion_that_waits_for_a_slow_cloud() {
+    virtually(|| async {
+        let (harness, replica, _) = waiting_for_a_slow_cloud(206).await;
+        harness.pause_group(true).await;
+        harness.minutes(10).await;
+        assert_eq!((deletions(&harness), harness.paid()), (0, 1));
+        harness.pause_group(false).await;
+        let gone = |view: &sim::View| view.vpsie_nodes.is_empty();
+        harness.wait(20, "it is gone", gone).await;
+        assert_eq!(harness.paid(), 0, "{}", harness.picture());
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_node_that_registers_again_holds_up_the_deletion_that_waits_for_a_slow_cloud() {
+    virtually(|| async {
+        let (harness, replica, node) = waiting_for_a_slow_cloud(207).await;
+        let again = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}},
+            "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        harness.world.kube.insert(again).unwrap();
+        harness.clock.sleep(Duration::from_secs(25)).await;
+        assert_eq!(deletions(&harness), 0, "{}", harness.picture());
+        let gone = |view: &sim::View| view.vpsie_nodes.is_empty();
+        harness.wait(20, "it is gone", gone).await;
+        assert_eq!(harness.paid(), 0, "{}", harness.picture());
         replica.stop().await;
     });
 }

@@ -16,7 +16,7 @@ use super::{
     scale_down::{described, facts::facts},
     vpsie_node::read_record,
 };
-use crate::context::Context;
+use crate::{cluster_state::ClusterState, context::Context};
 
 /// Why nothing may be destroyed in this group now.
 #[must_use]
@@ -33,16 +33,17 @@ pub fn hold(ctx: &Context, group: &GroupKey) -> Option<Hold> {
 
 /// What may hold for long.
 fn lasting(ctx: &Context, group: &GroupKey) -> Option<Refusal> {
-    paused(ctx, group)
+    paused(&ctx.state, group)
         .filter(|_| !planted::is(Bug::IgnorePause))
         .or_else(|| stopped(ctx, group))
 }
 
-fn paused(ctx: &Context, group: &GroupKey) -> Option<Refusal> {
-    if let Some(by) = ctx.state.cluster_paused() {
+/// Who paused the group, if anybody did.
+pub fn paused(state: &ClusterState, group: &GroupKey) -> Option<Refusal> {
+    if let Some(by) = state.cluster_paused() {
         return Some(Refusal::ClusterPaused { by });
     }
-    let object = ctx.state.node_group(group)?;
+    let object = state.node_group(group)?;
     intake::pause(object.metadata.annotations.as_ref()).map(|_| Refusal::GroupPaused)
 }
 

@@ -8,7 +8,7 @@ use crate::{
     Violation,
     event::{Commit, Fate, Kind, Origin},
     facts::{Object, Pod},
-    picture::{Picture, Step, key_of},
+    picture::{Picture, Step, before, key_of},
 };
 
 /// How old a read may be that a destructive step rests on, in seconds; a change that is younger need
@@ -65,7 +65,7 @@ impl Rule for NothingUnderneath {
         let Fate::Deleted(Origin::Request(number)) = machine.fate else {
             return;
         };
-        let Some((actor, ..)) = picture.requests.get(&number) else {
+        let Some((actor, _, asked)) = picture.requests.get(&number) else {
             return;
         };
         let name = &machine.node;
@@ -75,7 +75,8 @@ impl Rule for NothingUnderneath {
         let Some(node) = picture.nodes.get(name) else {
             let by_us = picture.departed.get(name).is_some_and(|(_, by_us)| *by_us);
             // Since our own deletion of the Node nothing may have been bound to it.
-            let pods: Vec<&Pod> = picture.pods_on(name).filter(|pod| pod.ordinary()).collect();
+            let pods = picture.pods_on(name).filter(|pod| pod.ordinary());
+            let pods: Vec<&Pod> = pods.filter(|pod| pod.bound < *asked).collect();
             if by_us && !pods.is_empty() {
                 let detail = format!("machine {} is deleted under {}", machine.uuid, names(&pods));
                 broken(found, "S6", picture, detail);
@@ -89,7 +90,12 @@ impl Rule for NothingUnderneath {
                 .pods_on(name)
                 .filter(|pod| pod.ordinary())
                 .all(Pod::deleting);
-        if !lost {
+        // The request may have been on its way for long, and a moment before it nobody could know.
+        let look = picture.last_read(actor, &format!("node {name}"));
+        let seen = look.is_some_and(|look| node.born < look && look < *asked);
+        let moment = before(asked.at, FRESH);
+        let known = node.born < *asked && (seen || node.born.at <= moment);
+        if !lost && known {
             let detail = format!(
                 "machine {} is deleted while node {name} is there",
                 machine.uuid

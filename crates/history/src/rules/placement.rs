@@ -13,8 +13,8 @@ use super::{Rule, broken};
 use crate::{
     Violation,
     event::Kind,
-    facts::{Node, Pod, Since},
-    picture::{Picture, Step, after},
+    facts::{Node, Object, Pod, Since},
+    picture::{Picture, Step, after, key_of},
 };
 
 /// How young a change may be that need not be known, in seconds.
@@ -69,6 +69,24 @@ impl PlaceForEach {
         }
     }
 
+    /// What somebody else takes away later is not what the product evicted: its replacement waits for
+    /// other reasons.
+    fn taken_by_others(&mut self, picture: &Picture, step: &Step<'_>) {
+        let commit = step.commit().filter(|commit| commit.resource == "pods");
+        let Some(commit) = commit.filter(|_| !step.ours) else {
+            return;
+        };
+        let going = match &step.object {
+            Some(Object::Pod(after)) => after.deleting(),
+            _ => commit.after.is_none(),
+        };
+        let before = picture.pods.get(&key_of(commit));
+        let before = before.filter(|pod| going && !pod.deleting() && !pod.finished());
+        if let Some(owner) = before.and_then(Pod::controller) {
+            self.evicted.retain(|(uid, _)| *uid != owner.uid);
+        }
+    }
+
     fn late(&mut self, picture: &Picture, found: &mut Vec<Violation>) {
         if self.evicted.is_empty() {
             return;
@@ -102,6 +120,7 @@ impl PlaceForEach {
 impl Rule for PlaceForEach {
     fn observe(&mut self, picture: &Picture, step: &Step<'_>, found: &mut Vec<Violation>) {
         self.begins(picture, step, found);
+        self.taken_by_others(picture, step);
         // Leases are renewed every few seconds: often enough to look.
         if matches!(&step.event.kind, Kind::Commit(commit) if commit.resource == "leases") {
             self.late(picture, found);

@@ -286,6 +286,8 @@ impl Rule for MinimumKept {
 pub(super) struct Awake {
     /// By replica and resource: when it was last asked for.
     asked: BTreeMap<(String, String), Timestamp>,
+    /// Replicas that live no more; what they asked for may arrive all the same.
+    ended: BTreeSet<String>,
 }
 
 const DEAF: i64 = 10 * MINUTE;
@@ -295,12 +297,18 @@ impl Rule for Awake {
         let actor = &step.event.actor;
         match &step.event.kind {
             Kind::Read(read)
-                if step.ours && matches!(read.verb, "watch" | "list") && read.fields.is_empty() =>
+                if step.ours
+                    && !self.ended.contains(actor)
+                    && matches!(read.verb, "watch" | "list")
+                    && read.fields.is_empty() =>
             {
                 let key = (actor.clone(), read.resource.clone());
                 self.asked.insert(key, step.event.at);
             }
-            Kind::Note(Note::Ended) => self.asked.retain(|(replica, _), _| replica != actor),
+            Kind::Note(Note::Ended) => {
+                self.asked.retain(|(replica, _), _| replica != actor);
+                self.ended.insert(actor.clone());
+            }
             _ => {}
         }
     }

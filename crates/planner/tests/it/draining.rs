@@ -13,7 +13,7 @@ use planner::{
 };
 use proptest::prelude::*;
 
-use crate::lifecycle::{
+use crate::machine::{
     at, instance, missing, node, observed, ready, removing, seen, take, unanswering,
 };
 use planner::lifecycle::MachineView;

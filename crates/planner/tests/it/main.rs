@@ -1,10 +1,12 @@
 //! The planner's decisions as scenarios and laws.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod asking;
 mod audit;
 mod collect;
 mod draining;
 mod lifecycle;
+mod machine;
 mod planted;
 mod price;
 mod removal_plan;

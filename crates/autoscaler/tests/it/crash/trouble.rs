@@ -7,6 +7,10 @@ use kube_sim::{Effect, Match};
 use sim::World;
 use vpsie_sim::{Fault, RetryAfter, Route};
 
+const LIMITED: Fault = Fault::RateLimited {
+    retry_after: RetryAfter::Seconds(20),
+};
+
 /// One fault, set up when the story proper begins.
 #[derive(Clone, Debug)]
 pub(super) enum Trouble {
@@ -34,54 +38,63 @@ impl Trouble {
     }
 }
 
+fn rules<const N: usize>(
+    on: impl Into<vpsie_sim::Match>,
+    faults: [Fault; N],
+) -> impl Iterator<Item = vpsie_sim::Rule> {
+    let on = on.into();
+    let rule = move |fault| vpsie_sim::Rule::on(on, fault);
+    faults.into_iter().map(rule)
+}
+
 fn creates() -> impl Iterator<Item = vpsie_sim::Rule> {
     let by = Duration::from_mins(1);
-    let faults = [
-        Fault::LostResponseAfterCommit,
-        Fault::ResetBeforeCommit,
-        Fault::LateCommit { by },
-        Fault::Truncated,
-        Fault::Html502 { after_commit: true },
-    ];
-    let on = |fault| vpsie_sim::Rule::on(Route::AddWorker, fault);
-    faults.into_iter().map(on)
+    rules(
+        Route::AddWorker,
+        [
+            Fault::LostResponseAfterCommit,
+            Fault::ResetBeforeCommit,
+            Fault::LateCommit { by },
+            Fault::Truncated,
+            Fault::Html502 { after_commit: true },
+        ],
+    )
 }
 
 fn deletes() -> impl Iterator<Item = vpsie_sim::Rule> {
-    let faults = [
-        Fault::LostResponseAfterCommit,
-        Fault::ResetBeforeCommit,
-        Fault::DeleteAnswersSuccessButStays,
-        Fault::Html500,
-        Fault::Html502 { after_commit: true },
-        Fault::RateLimited {
-            retry_after: RetryAfter::Seconds(20),
-        },
-    ];
-    let on = |fault| vpsie_sim::Rule::on(Route::DeleteWorker, fault);
-    faults.into_iter().map(on)
+    rules(
+        Route::DeleteWorker,
+        [
+            Fault::LostResponseAfterCommit,
+            Fault::ResetBeforeCommit,
+            Fault::DeleteAnswersSuccessButStays,
+            Fault::Html500,
+            Fault::Html502 { after_commit: true },
+            LIMITED,
+        ],
+    )
 }
 
 fn reads() -> impl Iterator<Item = vpsie_sim::Rule> {
-    let faults = [
-        Fault::Html500,
-        Fault::Truncated,
-        Fault::EmptyListAlthough,
-        Fault::PartialPage,
-        Fault::ShuffledRows,
-        Fault::MissingUuid,
-        Fault::WrongTypes,
-        Fault::Unauthorized,
-        Fault::RateLimited {
-            retry_after: RetryAfter::Seconds(20),
-        },
-        Fault::Slow {
-            by: Duration::from_secs(30),
-            after_commit: false,
-        },
-    ];
-    let on = |fault| vpsie_sim::Rule::on(vpsie_sim::Match::Reads, fault).times(3);
-    faults.into_iter().map(on)
+    let reads = rules(
+        vpsie_sim::Match::Reads,
+        [
+            Fault::Html500,
+            Fault::Truncated,
+            Fault::EmptyListAlthough,
+            Fault::PartialPage,
+            Fault::ShuffledRows,
+            Fault::MissingUuid,
+            Fault::WrongTypes,
+            Fault::Unauthorized,
+            LIMITED,
+            Fault::Slow {
+                by: Duration::from_secs(30),
+                after_commit: false,
+            },
+        ],
+    );
+    reads.map(|rule| rule.times(3))
 }
 
 fn kubernetes() -> impl Iterator<Item = kube_sim::Rule> {

@@ -7,16 +7,17 @@ use cloud::{
     CloudError, CreateIntent, CreateOutcome, DeleteOutcome, DeleteTarget, ErrorClass, PoolRequest,
 };
 use futures::StreamExt as _;
-use model::{GroupKey, OperationId};
+use model::{GroupKey, Hostname, OperationId};
 use planner::lifecycle::{
-    self, Asked, Effect, FailureReason, Phase, Record, Situation, Transition,
+    self, Asked, Effect, FailureReason, NodeView, Phase, Record, Situation, Transition,
 };
 use planted::Bug;
 
 use super::{Requeue, metadata, owned_instances, record, report, scope_of, write_record};
 use crate::{
+    cluster_state::NodeRow,
     context::Context,
-    controllers::groups::Group,
+    controllers::{brakes, groups::Group},
     effects::{Effects, Error, NodeChange, Why},
     events::About,
 };
@@ -377,10 +378,14 @@ impl Step<'_> {
         }
         let outcome = self
             .effects
-            .delete_machine(&target, proof, &self.name())
+            .delete_machine(&target, proof, &self.name(), self.stands(&target.hostname))
             .await?;
         self.ctx.cloud.refresh(&scope);
         match outcome {
+            // It waited, and what it rests on is no longer so: another look tells.
+            DeleteOutcome::Rejected(error) if error.class == ErrorClass::Withheld => {
+                Ok(Some(Requeue::After(Duration::from_secs(1))))
+            }
             DeleteOutcome::Accepted | DeleteOutcome::AlreadyGone => Ok(None),
             DeleteOutcome::Rejected(error) | DeleteOutcome::Unknown(error) => {
                 self.ctx.events.warning(
@@ -390,6 +395,35 @@ impl Step<'_> {
                 );
                 Ok(Some(Requeue::After(Duration::from_secs(30))))
             }
+        }
+    }
+
+    /// Whether a deletion still rests on what was observed, asked when its request is sent at last:
+    /// of the Nodes that go by the machine's name nothing else is known by then, and nobody paused
+    /// the group.
+    fn stands(&self, hostname: &Hostname) -> impl Fn() -> bool + Send + Sync + 'static {
+        let seen: Vec<_> = match &self.observed.node {
+            NodeView::Present(node) => vec![(node.uid.clone(), node.ready)],
+            NodeView::Absent { .. } | NodeView::Conflict(_) => Vec::new(),
+        };
+        let joined_as = self.record.node.clone();
+        let (state, group) = (self.ctx.state.clone(), self.group_key.clone());
+        let hostname = hostname.clone();
+        move || {
+            let named = |row: &&Arc<NodeRow>| {
+                let names = [Some(row.node.name.as_str()), row.hostname.as_deref()];
+                Some(&row.node.name) == joined_as.as_ref()
+                    || names
+                        .into_iter()
+                        .flatten()
+                        .any(|name| Hostname::new(name) == hostname)
+            };
+            let rows = state.nodes();
+            let known = rows.iter().filter(named);
+            let same = known
+                .map(|row| (row.uid(), row.node.ready))
+                .eq(seen.iter().cloned());
+            planted::is(Bug::SendAnyway) || same && brakes::paused(&state, &group).is_none()
         }
     }
 }

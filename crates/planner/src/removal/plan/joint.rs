@@ -12,7 +12,6 @@ use std::{
 
 use jiff::Timestamp;
 use model::{Budget, Cluster, GroupKey, Labels, NodeName, Pod, PodKey, PodState, SchedulingClass};
-use planted::Bug;
 
 use super::{
     Candidate, Chosen, Many, Plan, Report,
@@ -23,7 +22,7 @@ use crate::{
     removal::{
         pods::has_to_move,
         refusal::Refusal,
-        simulation::{self, Limits, Reason, Verdict},
+        simulation::{self, Limits, Reason},
     },
 };
 
@@ -211,9 +210,6 @@ pub(super) fn choose(
 ) -> BTreeSet<NodeName> {
     let stage = Stage::of(facts, &[]);
     let mut scan = simulation::scan(&stage.input(eligible, stage.limits));
-    if planted::is(Bug::CountRoomTwice) {
-        each_as_if_alone(&mut scan, stage.limits);
-    }
     let by_name: BTreeMap<&NodeName, &Candidate> =
         eligible.iter().map(|one| (&one.node, *one)).collect();
     if let Some((many, until)) = brake(&stage, eligible, &scan) {
@@ -274,28 +270,6 @@ pub(super) fn choose(
         .collect()
 }
 
-/// [`Bug::CountRoomTwice`]: as many as may go at once, each as if the others stayed.
-fn each_as_if_alone(scan: &mut simulation::Scan, limits: Limits) {
-    scan.plan = simulation::Plan::default();
-    for (node, verdict) in &scan.alone {
-        match verdict {
-            Verdict::Removable { moves, savings }
-                if scan.plan.removals.len() < limits.at_once as usize =>
-            {
-                scan.plan.removals.push(simulation::Removal {
-                    node: node.clone(),
-                    moves: moves.clone(),
-                    savings: *savings,
-                });
-            }
-            Verdict::Removable { .. } => {}
-            Verdict::Kept(reasons) => {
-                scan.plan.left.insert(node.clone(), reasons.clone());
-            }
-        }
-    }
-}
-
 /// Whether so many nodes look removable at once that it may be a mistake, and until when nothing
 /// goes then: another window, the longest of theirs.
 fn brake(
@@ -322,7 +296,10 @@ pub(super) fn many(
     let ready = nodes.filter(|node| node.ready).count();
     let nodes = u32::try_from(ready).unwrap_or(u32::MAX);
     let most = u64::from(nodes) * u64::from(input.settings.many_percent);
-    if planted::is(Bug::BelieveMany) || removable <= FEW || u64::from(removable) * 100 <= most {
+    if planted::is(planted::Bug::BelieveMany)
+        || removable <= FEW
+        || u64::from(removable) * 100 <= most
+    {
         return None;
     }
     let since = input.brakes.many_since.unwrap_or(input.now);

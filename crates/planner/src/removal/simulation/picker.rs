@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use model::GroupKey;
+use planted::Bug;
 use scheduling::{ClassId, NodeId};
 
 use super::{
@@ -207,7 +208,11 @@ impl<'p, 'a> Picker<'p, 'a> {
                 }))
             }
             Ok(placed) => {
-                self.board.commit();
+                if planted::is(Bug::CountRoomTwice) {
+                    self.board.revert();
+                } else {
+                    self.board.commit();
+                }
                 self.moved_again |= !lodged.is_empty();
                 self.lodged.remove(&node);
                 for index in lodged {
