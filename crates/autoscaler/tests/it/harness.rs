@@ -521,6 +521,11 @@ impl Drop for Harness {
     }
 }
 
+/// A number that the environment asks for by this name.
+pub fn asked_number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// What was broken, and what happened right before the first of it.
 pub fn report(history: &History, found: &[Violation]) -> String {
     let mut text = String::new();

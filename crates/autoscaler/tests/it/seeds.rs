@@ -20,7 +20,7 @@ use std::{
 use history::{Fate, History, Kind, Violation};
 use sim::{NodeRow, VPSieNodeRow, View, WorldConfig};
 
-use crate::harness::{Harness, report, virtually};
+use crate::harness::{Harness, asked_number, report, virtually};
 
 use chaos::Chaos;
 
@@ -206,12 +206,11 @@ fn tell_all(seeds: &[u64]) {
 
 /// The seeds that the environment asks for: one by `SEED`, or so many by `SEEDS` from `FROM` on.
 fn wanted(count: u64) -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    if let Some(seed) = number("SEED") {
+    if let Some(seed) = asked_number("SEED") {
         return vec![seed];
     }
-    let from = number("FROM").unwrap_or_default();
-    (from..from + number("SEEDS").unwrap_or(count)).collect()
+    let from = asked_number("FROM").unwrap_or_default();
+    (from..from + asked_number("SEEDS").unwrap_or(count)).collect()
 }
 
 /// Seeds that once broke a rule, and what was wrong then.
