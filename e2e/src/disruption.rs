@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use crate::{AuditEntry, product::USER};
 
 /// Pods whose `namespace/name` begins alike, over a whole story.
@@ -20,23 +18,27 @@ pub struct Disruption {
 }
 
 /// Reads the log: a pod is available from when its kubelet says that it is Ready until that takes it
-/// back, its eviction is granted or it is deleted. `enough` is how many there must have been before
-/// the fewest are counted.
+/// back, its eviction is granted or it is deleted. A request takes effect somewhere between its
+/// arrival and its answer; a pod counts for as long as it can have been available, so that where
+/// these are too few, there were. `enough` is how many there must have been before the fewest are
+/// counted.
 #[must_use]
 pub fn of(entries: &[AuditEntry], pods: &str, enough: usize) -> Disruption {
     let mut entries: Vec<&AuditEntry> = entries
         .iter()
         .filter(|entry| entry.resource == "pods" && key(entry).starts_with(pods))
         .collect();
-    // What was answered first took effect first.
-    entries.sort_by_key(|entry| entry.answered);
+    entries.sort_by_key(|entry| match ready_said(entry) {
+        Some(true) => entry.received,
+        _ => entry.answered,
+    });
     let mut found = Disruption::default();
     let mut available: BTreeSet<String> = BTreeSet::new();
     for entry in entries {
         let (pod, ours) = (key(entry), entry.user == USER);
         let done = (200..300).contains(&entry.code);
         match (entry.verb.as_str(), entry.subresource.as_str()) {
-            ("patch" | "update", "status") if done => match ready(entry.request.as_ref()) {
+            ("patch" | "update", "status") if done => match ready_said(entry) {
                 Some(true) => {
                     available.insert(pod);
                 }
@@ -69,8 +71,10 @@ fn key(entry: &AuditEntry) -> String {
 }
 
 /// What a change of a pod's status says of whether it is Ready.
-fn ready(change: Option<&Value>) -> Option<bool> {
-    let conditions = change?["status"]["conditions"].as_array()?;
+fn ready_said(entry: &AuditEntry) -> Option<bool> {
+    let status = entry.subresource == "status";
+    let change = entry.request.as_ref().filter(|_| status)?;
+    let conditions = change["status"]["conditions"].as_array()?;
     let ready = conditions.iter().find(|one| one["type"] == "Ready")?;
     Some(ready["status"] == "True")
 }
@@ -129,5 +133,18 @@ mod tests {
         assert_eq!(of(&entries, "default/web-", 3).least, None);
         let deletes = [entry(1, USER, "delete", "web-a", "", 200)];
         assert_eq!(of(&deletes, "default/", 1).deleted, ["default/web-a"]);
+    }
+
+    /// Its Ready may have been seen, and the other's eviction granted for it, before it was answered.
+    #[test]
+    fn a_pod_counts_as_soon_as_it_can_have_been_available() {
+        let mut slow = entry(2, "world", "patch", "web-b", "status", 200);
+        slow.answered = Timestamp::from_second(4).unwrap();
+        let entries = [
+            entry(1, "world", "patch", "web-a", "status", 200),
+            slow,
+            entry(3, USER, "create", "web-a", "eviction", 201),
+        ];
+        assert_eq!(of(&entries, "default/web-", 1).least, Some(1));
     }
 }
