@@ -124,6 +124,14 @@ impl ClusterState {
             .collect()
     }
 
+    /// A kind of which no watch has been open for longer than `at_most`, nor was it listed: what is
+    /// held may be as old. One that may not be read at all is not meant.
+    #[must_use]
+    pub fn outdated(&self, at_most: Duration) -> Option<Kind> {
+        let (kind, deaf) = self.heard.deaf()?;
+        (deaf > at_most).then_some(kind)
+    }
+
     /// How much is held and how often a watch had to be built anew.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -171,28 +171,71 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Heard {
     clock: Clock,
-    at: Arc<Mutex<BTreeMap<Kind, Duration>>>,
+    ears: Arc<Mutex<BTreeMap<Kind, Ear>>>,
+}
+
+/// What is known of one kind's watch. Moments are on the process's clock.
+#[derive(Clone, Copy, Default, Debug)]
+struct Ear {
+    /// When something was last heard.
+    heard_at: Duration,
+    /// So many watches are open.
+    open: u32,
+    /// Since when none is, where there was one; a list since then counts.
+    deaf_since: Option<Duration>,
 }
 
 impl Heard {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            at: Arc::default(),
+            ears: Arc::default(),
         }
     }
 
     pub(super) fn age(&self, kind: Kind) -> Duration {
-        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = at.get(&kind).copied().unwrap_or_default();
+        let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = ears.get(&kind).map(|ear| ear.heard_at).unwrap_or_default();
         self.clock.monotonic().saturating_sub(last)
     }
 
+    /// The kind of which longest no watch is open, and for how long.
+    pub(super) fn deaf(&self) -> Option<(Kind, Duration)> {
+        let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        let deaf = ears
+            .iter()
+            .filter_map(|(kind, ear)| Some((ear.deaf_since?, *kind)));
+        let (since, kind) = deaf.min()?;
+        Some((kind, self.clock.monotonic().saturating_sub(since)))
+    }
+
     pub(super) fn note(&self, kind: Kind) {
-        self.at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(kind, self.clock.monotonic());
+        self.with(kind, |ear, now| {
+            ear.heard_at = now;
+            ear.deaf_since = ear.deaf_since.map(|_| now);
+        });
+    }
+
+    /// A watch is open as long as what this returns lives.
+    fn opened(&self, kind: Kind) -> Open {
+        self.with(kind, |ear, _| {
+            ear.open += 1;
+            ear.deaf_since = None;
+        });
+        Open {
+            heard: self.clone(),
+            kind,
+        }
+    }
+
+    /// It may not be read: what that means is told in another way.
+    fn refused(&self, kind: Kind) {
+        self.with(kind, |ear, _| ear.deaf_since = None);
+    }
+
+    fn with(&self, kind: Kind, change: impl FnOnce(&mut Ear, Duration)) {
+        let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        change(ears.entry(kind).or_default(), self.clock.monotonic());
     }
 
     /// A client that notes its answers here.
@@ -205,6 +248,23 @@ impl Heard {
             },
             namespace,
         )
+    }
+}
+
+/// An open watch.
+struct Open {
+    heard: Heard,
+    kind: Kind,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.heard.with(self.kind, |ear, now| {
+            ear.open = ear.open.saturating_sub(1);
+            if ear.open == 0 {
+                ear.deaf_since = Some(now);
+            }
+        });
     }
 }
 
@@ -233,12 +293,20 @@ impl Service<Request<Body>> for Listener {
         let client = self.inner.clone();
         Box::pin(async move {
             let response = client.send(request).await?;
-            let kind = kind.filter(|_| response.status().is_success());
-            if let Some(kind) = kind.filter(|_| !watch) {
-                heard.note(kind);
-            }
-            let to = kind.filter(|_| watch).map(|kind| (heard, kind));
-            Ok(response.map(|inner| Overheard { inner, to }))
+            let status = response.status();
+            let open = match kind {
+                Some(kind) if status.is_success() && watch => Some(heard.opened(kind)),
+                Some(kind) if status.is_success() => {
+                    heard.note(kind);
+                    None
+                }
+                Some(kind) if matches!(status.as_u16(), 403..=405) => {
+                    heard.refused(kind);
+                    None
+                }
+                _ => None,
+            };
+            Ok(response.map(|inner| Overheard { inner, open }))
         })
     }
 }
@@ -246,7 +314,7 @@ impl Service<Request<Body>> for Listener {
 /// The body of an answer; of a watch, each piece that comes is noted.
 struct Overheard {
     inner: Body,
-    to: Option<(Heard, Kind)>,
+    open: Option<Open>,
 }
 
 impl http_body::Body for Overheard {
@@ -259,9 +327,9 @@ impl http_body::Body for Overheard {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(context);
         if matches!(frame, Poll::Ready(Some(Ok(_))))
-            && let Some((heard, kind)) = &self.to
+            && let Some(open) = &self.open
         {
-            heard.note(*kind);
+            open.heard.note(open.kind);
         }
         frame
     }
@@ -278,6 +346,32 @@ impl http_body::Body for Overheard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_is_deaf_from_the_end_of_its_last_watch_on_until_it_is_watched_or_listed() {
+        let clock = Clock::starting_at(jiff::Timestamp::UNIX_EPOCH, 1.0);
+        let heard = Heard::new(clock.clone());
+        let later = || clock.sleep(Duration::from_secs(5));
+        assert_eq!(heard.deaf(), None, "it was never watched");
+        let (first, second) = (heard.opened(Kind::Pods), heard.opened(Kind::Pods));
+        later().await;
+        drop(first);
+        assert_eq!(heard.deaf(), None, "there is another");
+        drop(second);
+        later().await;
+        let other = heard.opened(Kind::Nodes);
+        drop(other);
+        later().await;
+        let deaf = |seconds| Some((Kind::Pods, Duration::from_secs(seconds)));
+        assert_eq!(heard.deaf(), deaf(10), "longer than of Nodes");
+        heard.note(Kind::Pods);
+        heard.refused(Kind::Nodes);
+        later().await;
+        assert_eq!(heard.deaf(), deaf(5), "since the list");
+        let _again = heard.opened(Kind::Pods);
+        later().await;
+        assert_eq!(heard.deaf(), None);
+    }
 
     #[test]
     fn a_kind_is_told_by_the_last_segment_of_the_path() {

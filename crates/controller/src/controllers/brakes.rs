@@ -21,8 +21,10 @@ use crate::{cluster_state::ClusterState, context::Context};
 /// Why nothing may be destroyed in this group now.
 #[must_use]
 pub fn hold(ctx: &Context, group: &GroupKey) -> Option<Hold> {
-    let (refusal, takes_back) = match warming_up(ctx) {
-        Some(until) => (Refusal::WarmingUp { until }, false),
+    let warming_up = warming_up(ctx).map(|until| Refusal::WarmingUp { until });
+    let stale = || stale(ctx).map(|kind| Refusal::CacheStale { kind });
+    let (refusal, takes_back) = match warming_up.or_else(stale) {
+        Some(passing) => (passing, false),
         None => (lasting(ctx, group)?, true),
     };
     Some(Hold {
@@ -59,6 +61,16 @@ fn stopped(ctx: &Context, group: &GroupKey) -> Option<Refusal> {
 pub fn warming_up(ctx: &Context) -> Option<jiff::Timestamp> {
     let until = ctx.led_since().saturating_add(ctx.options.warm_up).ok()?;
     (until > ctx.clock.now() && !planted::is(Bug::SkipWarmUp)).then_some(until)
+}
+
+/// What is destroyed rests on facts that are at most this old. Where the API server is slower than
+/// that, or a watch is broken for longer, nothing is.
+pub const FRESH: Duration = Duration::from_secs(8);
+
+/// The kind of objects of which what is known may be too old to destroy something by it.
+pub fn stale(ctx: &Context) -> Option<String> {
+    let kind = ctx.state.outdated(FRESH)?;
+    (!planted::is(Bug::TrustTheCache)).then(|| kind.plural().to_owned())
 }
 
 /// The health gate over the nodes as they are now.

@@ -134,11 +134,17 @@ async fn once(
         .told
         .write(ctx, effects, &input, &report, beat)
         .await?;
-    Ok(plan.look_again_at.map_or(RESYNC, |at| {
+    let next = plan.look_again_at.map_or(RESYNC, |at| {
         Duration::try_from(at.duration_since(now))
             .unwrap_or_default()
             .clamp(Duration::from_secs(1), RESYNC)
-    }))
+    });
+    // That a watch is open again changes nothing by itself.
+    Ok(if input.brakes.stale.is_some() {
+        next.min(brakes::FRESH)
+    } else {
+        next
+    })
 }
 
 /// Nobody watched for a while before this term: windows that began before it have to begin anew.
@@ -295,6 +301,7 @@ impl Picture {
                 targeted_delete: ctx.cloud.capabilities().targeted_delete,
                 paused: ctx.state.cluster_paused(),
                 warming_up_until: brakes::warming_up(ctx),
+                stale: brakes::stale(ctx),
                 stopped: self.stopped.clone(),
                 many_since,
             },

@@ -170,6 +170,8 @@ pub struct Brakes {
     pub paused: Option<String>,
     /// The product began to lead a short while ago.
     pub warming_up_until: Option<Timestamp>,
+    /// The kind of objects whose watch is broken.
+    pub stale: Option<String>,
     /// Groups in which another machine than the one that was named vanished: what was seen.
     pub stopped: BTreeMap<GroupKey, String>,
     /// Since when so many nodes look removable at once: [`Many::since`] of the last plan.
@@ -183,6 +185,7 @@ impl Default for Brakes {
             targeted_delete: true,
             paused: None,
             warming_up_until: None,
+            stale: None,
             stopped: BTreeMap::new(),
             many_since: None,
         }

@@ -31,6 +31,11 @@ pub enum Refusal {
         /// Until then.
         until: Timestamp,
     },
+    /// A watch of the product is broken: what it knows of the cluster may be old.
+    CacheStale {
+        /// What it watches.
+        kind: String,
+    },
     /// A machine vanished that nobody had named: nothing is removed until a human says so.
     RemovalsStopped {
         /// What was seen.
@@ -207,6 +212,7 @@ impl Refusal {
             Self::TargetedDeleteUnsupported => "TargetedDeleteUnsupported",
             Self::ClusterPaused { .. } => "ClusterPaused",
             Self::WarmingUp { .. } => "WarmingUp",
+            Self::CacheStale { .. } => "CacheStale",
             Self::RemovalsStopped { .. } => "RemovalsStopped",
             Self::HealthGate { .. } => "HealthGate",
             Self::ManyRemovable { .. } => "ManyRemovable",
@@ -319,6 +325,10 @@ impl fmt::Display for Refusal {
             Self::WarmingUp { until } => write!(
                 f,
                 "this replica began to lead a short while ago; not before {until}"
+            ),
+            Self::CacheStale { kind } => write!(
+                f,
+                "the watch of {kind} is broken: what is known of them may be old"
             ),
             Self::RemovalsStopped { why } => write!(
                 f,

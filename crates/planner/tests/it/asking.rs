@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use model::{InstanceId, InstancePhase, PoolId, Resolution};
 use planner::lifecycle::{
     CloudView, Cordon, CreationState, Effect, FailureReason, GroupRoom, MachineView, Observation,
-    Phase, PoolView, Record, Removal, RemovalCause, RemovalStep, Situation, answered, transition,
+    Phase, PoolView, Record, Removal, RemovalCause, RemovalStep, Situation, answered,
 };
 
 use crate::machine::{asked, at, instance, node, observed, ready, seen, take};

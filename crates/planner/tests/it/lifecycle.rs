@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::{InstanceId, InstancePhase, Resolution};
 use planner::lifecycle::{
     Action, CloudView, Cordon, Effect, FailureReason, MachineView, NodeView, Observation, Phase,
-    Record, RemovalCause, RemovalStep, Situation, step, transition,
+    Record, RemovalCause, RemovalStep, Situation, transition,
 };
 
 use crate::machine::{

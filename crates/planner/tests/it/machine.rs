@@ -9,7 +9,7 @@ use model::{
 use planner::lifecycle::{
     CloudView, Cordon, CreateView, GroupRoom, Machine, MachineView, NodeState, NodeView,
     Observation, Phase, Policy, PoolView, Record, Removal, RemovalCause, RemovalStep, Resident,
-    Transition, step, transition,
+    Transition, step,
 };
 
 pub(crate) fn at(seconds: i64) -> Timestamp {

@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::BTreeSet, time::Duration};
 use kube_sim::{Effect, Match, Rule};
 use serde_json::json;
 
-use super::ground::{Act, Ground, Plan, budget, deployment, with_spec};
+use super::ground::{Act, Ground, Plan, budget, deployment, running, with_spec};
 use crate::harness::{Harness, settled, virtually};
 
 /// The reasons for which nodes are kept now.
@@ -255,6 +255,63 @@ fn while_budgets_cannot_be_read_no_node_with_pods_goes() {
         assert_eq!(ground.destructive(), 0);
         ground.harness.world.kube.faults().clear();
         ground.goes(30).await;
+        ground.replica.stop().await;
+    });
+}
+
+#[test]
+fn while_the_watch_of_pods_is_broken_nothing_goes() {
+    virtually(|| async {
+        let ground = Ground::new(5010).await;
+        ground.harness.minutes(3).await;
+        let faults = ground.harness.world.kube.faults();
+        let pods = || Match::resource("pods").of_actor("vpsie-autoscaler");
+        let refuse = Effect::Refuse {
+            code: 500,
+            retry_after: None,
+        };
+        for verb in ["list", "watch"] {
+            faults.add(Rule::always(pods().verb(verb), refuse.clone()));
+        }
+        faults.cut_watches(pods());
+        ground.harness.clock.sleep(Duration::from_secs(10)).await;
+        ground.release(1).await;
+        ground.harness.minutes(10).await;
+        assert!(ground.kept_for("CacheStale"), "{:?}", reasons(&ground));
+        assert!(ground.serves(&ground.spare), "{}", ground.harness.picture());
+        assert_eq!(ground.destructive(), 0);
+        faults.clear();
+        ground.goes(5).await;
+        ground.replica.stop().await;
+    });
+}
+
+/// The index has not heard of it, so that nobody looked for a place for it.
+#[test]
+fn a_pod_that_only_a_fresh_read_shows_holds_up_a_removal() {
+    virtually(|| async {
+        let ground = Ground::new(5011).await;
+        ground
+            .on_spare(&[Act::Apply(deployment("default", "web", 1, "100m"))])
+            .await;
+        ground.harness.minutes(3).await;
+        let kube = &ground.harness.world.kube;
+        kube.faults().hold_watches("pods");
+        let mut late = running("late", &json!({}), &json!({}));
+        late["spec"]["nodeName"] = json!(ground.spare);
+        kube.insert(late).unwrap();
+        ground.release(1).await;
+        let begun = |ground: &Ground| ground.step().is_some();
+        ground.until(3, "its removal has begun", begun).await;
+        ground.harness.minutes(2).await;
+        assert!(ground.serves(&ground.spare), "{}", ground.harness.picture());
+        assert_eq!(ground.evicted(), [""; 0], "{}", ground.harness.picture());
+        kube.faults().release_watches("pods");
+        let back = |ground: &Ground| ground.step().is_none() && ground.serves(&ground.spare);
+        ground.until(1, "it is taken back", back).await;
+        assert_eq!(ground.evicted(), [""; 0], "{}", ground.harness.picture());
+        let why = ground.aborted().unwrap();
+        assert!(why.contains("default/late"), "{why}");
         ground.replica.stop().await;
     });
 }

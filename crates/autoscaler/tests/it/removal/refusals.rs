@@ -494,10 +494,11 @@ fn cases() -> Vec<Case> {
 }
 
 /// Refusals that another test tells a story of.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 14] = [
     ("BeingRemoved", "joint"),
     ("BudgetSpent", "joint"),
     ("BudgetsUnreadable", "joint"),
+    ("CacheStale", "joint"),
     ("CooldownActive", "joint"),
     ("DrainedAlone", "joint"),
     ("EnoughAtOnce", "joint"),

@@ -56,6 +56,7 @@ fn keeping<'r>(candidate: &Candidate, refusals: &'r [Refusal]) -> Option<Vec<&'r
                 | Refusal::CooldownActive { .. }
                 | Refusal::RemovalInProgress(_)
                 | Refusal::WarmingUp { .. }
+                | Refusal::CacheStale { .. }
         )
     };
     let lasting: Vec<&Refusal> = refusals.iter().filter(passing).collect();

@@ -321,9 +321,25 @@ async fn node_view(
             .collect()
     };
     let now = ctx.clock.now();
+    let fresh = fresh && (!rests_on_places(before) || knows_all(ctx, &name, &pods));
     Ok(NodeView::Present(state(
         ctx, &row, object, group, &pods, fresh, now,
     )))
+}
+
+/// The removal rests on a place for each pod of the node.
+fn rests_on_places(before: &Record) -> bool {
+    let removal = before.removal.as_ref();
+    removal.is_some_and(|removal| removal.cause.is_voluntary() && !removal.step.is_final())
+        && !planted::is(Bug::SkipRecheck)
+}
+
+/// The index has every one of these pods. One that it lacks was not counted with when places were
+/// looked for: it is waited for.
+fn knows_all(ctx: &Context, node: &NodeName, pods: &[Pod]) -> bool {
+    let known = ctx.state.pods_on(node);
+    let mut ordinary = pods.iter().filter(|pod| pod.role == PodRole::Ordinary);
+    ordinary.all(|pod| known.iter().any(|one| one.uid == pod.uid))
 }
 
 /// The Node the record joined as, where it carries our mark: matched once, it is not guessed again.

@@ -24,9 +24,6 @@ use crate::{
 
 /// So many pods are asked to leave at once.
 const EVICTIONS: usize = 10;
-/// What is destroyed rests on facts that are at most this old. Where the API server is slower than
-/// that nothing is.
-const FRESH: Duration = Duration::from_secs(8);
 
 /// One effect of one object.
 pub(super) struct Step<'a> {
@@ -71,7 +68,7 @@ impl Step<'_> {
     /// What it rests on is too old to destroy something by it.
     pub(super) fn is_stale(&self) -> bool {
         let age = self.ctx.clock.monotonic().saturating_sub(self.looked_at);
-        age > FRESH
+        age > brakes::FRESH
     }
 
     /// `Some` overrides when to look again.
@@ -399,8 +396,8 @@ impl Step<'_> {
     }
 
     /// Whether a deletion still rests on what was observed, asked when its request is sent at last:
-    /// of the Nodes that go by the machine's name nothing else is known by then, and nobody paused
-    /// the group.
+    /// of the Nodes that go by the machine's name nothing else is known by then, what is known is
+    /// not old, and nobody paused the group.
     fn stands(&self, hostname: &Hostname) -> impl Fn() -> bool + Send + Sync + 'static {
         let seen: Vec<_> = match &self.observed.node {
             NodeView::Present(node) => vec![(node.uid.clone(), node.ready)],
@@ -423,7 +420,9 @@ impl Step<'_> {
             let same = known
                 .map(|row| (row.uid(), row.node.ready))
                 .eq(seen.iter().cloned());
-            planted::is(Bug::SendAnyway) || same && brakes::paused(&state, &group).is_none()
+            let knows = || state.outdated(brakes::FRESH).is_none();
+            let paused = || brakes::paused(&state, &group).is_some();
+            planted::is(Bug::SendAnyway) || (same && knows() && !paused())
         }
     }
 }

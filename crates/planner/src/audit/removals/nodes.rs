@@ -42,6 +42,9 @@ pub(super) fn judge(input: &Input<'_>, candidate: &Candidate, findings: &mut Fin
     });
     let warm = brakes.warming_up_until.is_none_or(|at| at <= input.now);
     hold("S10", warm, &|| "the leader still looks".into());
+    hold("S6", brakes.stale.is_none(), &|| {
+        "what is known of the cluster may be old".into()
+    });
     let here = input.cluster.nodes.get(&candidate.node);
     hold("S5", here.is_some_and(|node| node.ready), &|| {
         "it is not there, or not Ready".into()

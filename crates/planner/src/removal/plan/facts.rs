@@ -166,12 +166,14 @@ impl<'a> Facts<'a> {
         if let Some(by) = brakes.paused.clone() {
             refusals.push(Refusal::ClusterPaused { by });
         }
-        // A removal that has begun waits for that, and is not taken back for it.
-        if let Some(until) = brakes.warming_up_until
-            && until > self.input.now
-            && purpose == Purpose::Begin
-        {
-            refusals.push(Refusal::WarmingUp { until });
+        // A removal that has begun waits for these, and is not taken back for them.
+        if purpose == Purpose::Begin {
+            let until = brakes
+                .warming_up_until
+                .filter(|until| *until > self.input.now);
+            refusals.extend(until.map(|until| Refusal::WarmingUp { until }));
+            let kind = brakes.stale.clone();
+            refusals.extend(kind.map(|kind| Refusal::CacheStale { kind }));
         }
         let group = candidate.group.as_ref();
         if let Some(why) = group.and_then(|group| brakes.stopped.get(group)).cloned() {

@@ -164,6 +164,9 @@ impl Refusal {
             Self::BudgetsUnreadable(pod()),
             Self::TargetedDeleteUnsupported,
             Self::WarmingUp { until },
+            Self::CacheStale {
+                kind: "pods".into(),
+            },
             Self::HealthGate {
                 group: Some(GroupKey::new("kube-system", "workers")),
                 unready: 3,
@@ -317,6 +320,10 @@ const fn advice(refusal: &Refusal) -> (&'static str, &'static str) {
         Refusal::WarmingUp { .. } => (
             "the replica that leads began to a short while ago, and looks first",
             "wait",
+        ),
+        Refusal::CacheStale { .. } => (
+            "a watch is broken for more than eight seconds, so that what is known may be old",
+            "wait; if it lasts, see why the API server ends the product's watches",
         ),
         Refusal::HealthGate { .. } => (
             "more than 45 % and more than three of all workers, or more than a fifth (rounded up) of \

@@ -193,6 +193,11 @@ fn every_rule_that_a_plan_of_removals_breaks_is_named() {
             nothing,
         ),
         (
+            "S6",
+            |case| case.brakes.stale = Some("pods".into()),
+            nothing,
+        ),
+        (
             "S10",
             |case| case.brakes.warming_up_until = Some(at(1001)),
             nothing,

@@ -529,6 +529,13 @@ fn cases() -> Vec<(Refusal, Change, Change)> {
             |case| case.brakes.warming_up_until = Some(at(1000)),
         ),
         (
+            Refusal::CacheStale {
+                kind: "pods".into(),
+            },
+            |case| case.brakes.stale = Some("pods".into()),
+            |_| {},
+        ),
+        (
             Refusal::HealthGate {
                 group: None,
                 unready: 5,
