@@ -122,13 +122,14 @@ fn kubernetes() -> impl Iterator<Item = kube_sim::Rule> {
         let of = |verb| kube_sim::Rule::times(ours().verb(verb), effect.clone(), 2);
         [of("get"), of("list")]
     });
+    // While no watch can be started nothing goes, by right: about three times each.
+    let gone = kube_sim::Rule::times(ours().verb("watch"), Effect::Gone, 60);
     let watches = [
-        Effect::Gone,
         Effect::SlowWatch(late),
         Effect::CutWatchAfter(Duration::from_secs(5)),
         Effect::ExpireWatchAfter(Duration::from_secs(5)),
     ];
     let watches = (watches.into_iter())
         .map(move |effect| kube_sim::Rule::always(ours().verb("watch"), effect));
-    writes.chain(reads).chain(watches)
+    writes.chain(reads).chain([gone]).chain(watches)
 }
