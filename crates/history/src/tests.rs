@@ -640,6 +640,18 @@ fn s10_who_leads_since_a_moment_destroys_nothing() {
 }
 
 #[test]
+fn s10_what_another_asked_for_is_not_held_against_who_leads_since_a_moment() {
+    let mut tale = Tale::new();
+    tale.pod("web-1", "a");
+    tale.later(60);
+    tale.leads(US);
+    tale.begins_to_empty("a");
+    tale.leads("other");
+    tale.evict("web-1", EXACTLY);
+    assert_eq!(tale.broken(), NONE);
+}
+
+#[test]
 fn s20_nothing_is_destroyed_while_much_of_a_group_is_unwell() {
     for (unwell, broken) in [(1, vec![]), (2, vec!["S20"])] {
         let mut tale = Tale::new();

@@ -54,7 +54,9 @@ impl Rule for FreshFacts {
             });
         let ends = (step.machine_deletion()).map(|machine| format!("machine {machine} is deleted"));
         let what = struck.as_ref().map(|(_, what)| what).or(ends.as_ref());
-        if let (Some(what), Some(leader)) = (what, beginner(picture)) {
+        // A request of whoever led before may be on its way still; S11 is about those.
+        let beginner = beginner(picture).filter(|leader| leader.actor == step.event.actor);
+        if let (Some(what), Some(leader)) = (what, beginner) {
             let detail = format!(
                 "{what} by {}, which leads since {}",
                 leader.actor, leader.since.at
