@@ -127,7 +127,7 @@ impl ClusterState {
     /// A kind of which no watch has been open for longer than `at_most`, nor was it listed: what is
     /// held may be as old. One that may not be read at all is not meant.
     #[must_use]
-    pub fn outdated(&self, at_most: Duration) -> Option<Kind> {
+    pub fn stale(&self, at_most: Duration) -> Option<Kind> {
         let (kind, deaf) = self.heard.deaf()?;
         (deaf > at_most).then_some(kind)
     }

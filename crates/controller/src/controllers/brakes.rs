@@ -69,7 +69,7 @@ pub const FRESH: Duration = Duration::from_secs(8);
 
 /// The kind of objects of which what is known may be too old to destroy something by it.
 pub fn stale(ctx: &Context) -> Option<String> {
-    let kind = ctx.state.outdated(FRESH)?;
+    let kind = ctx.state.stale(FRESH)?;
     (!planted::is(Bug::TrustTheCache)).then(|| kind.plural().to_owned())
 }
 

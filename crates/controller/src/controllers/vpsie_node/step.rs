@@ -420,7 +420,7 @@ impl Step<'_> {
             let same = known
                 .map(|row| (row.uid(), row.node.ready))
                 .eq(seen.iter().cloned());
-            let knows = || state.outdated(brakes::FRESH).is_none();
+            let knows = || state.stale(brakes::FRESH).is_none();
             let paused = || brakes::paused(&state, &group).is_some();
             planted::is(Bug::SendAnyway) || (same && knows() && !paused())
         }

@@ -12,6 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 use model::{Budget, Cluster, GroupKey, Labels, NodeName, Pod, PodKey, PodState, SchedulingClass};
+use planted::Bug;
 
 use super::{
     Candidate, Chosen, Many, Plan, Report,
@@ -296,10 +297,7 @@ pub(super) fn many(
     let ready = nodes.filter(|node| node.ready).count();
     let nodes = u32::try_from(ready).unwrap_or(u32::MAX);
     let most = u64::from(nodes) * u64::from(input.settings.many_percent);
-    if planted::is(planted::Bug::BelieveMany)
-        || removable <= FEW
-        || u64::from(removable) * 100 <= most
-    {
+    if planted::is(Bug::BelieveMany) || removable <= FEW || u64::from(removable) * 100 <= most {
         return None;
     }
     let since = input.brakes.many_since.unwrap_or(input.now);
