@@ -191,6 +191,12 @@ pub enum Action {
         #[serde(default)]
         annotations: Option<BTreeMap<String, String>>,
     },
+    /// A person writes on the worker of a NodeGroup that is cordoned, as [`Moment::Draining`] has it:
+    /// while it is drained its pods are on others, too, and do not tell which it is.
+    DrainedNode {
+        /// What is written: those of before are taken away.
+        annotations: BTreeMap<String, String>,
+    },
     /// A person writes on pods.
     Annotate {
         /// How `namespace/name` of the pods begin.

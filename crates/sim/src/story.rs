@@ -245,13 +245,17 @@ impl<K: ApiServer> Play<'_, K> {
                 let node = pods.find_map(|(_, pod)| pod.node.clone());
                 let node = node.ok_or_else(|| format!("no pod {of}* has a node"))?;
                 if let Some(annotations) = annotations {
-                    let metadata = json!({"name": node, "annotations": annotations});
-                    told(world.apply(&object("Node", &metadata)).await)?;
+                    told(world.apply(&annotated(&node, annotations)).await)?;
                 }
                 match cordoned {
                     Some(cordoned) => told(world.cordon(&node, *cordoned).await),
                     None => Ok(()),
                 }
+            }
+            Action::DrainedNode { annotations } => {
+                let view = world.view();
+                let node = drained(&view).ok_or("no node is drained")?;
+                told(world.apply(&annotated(node, annotations)).await)
             }
             Action::Annotate { pods, annotations } => {
                 for key in world.view().pods.keys() {
@@ -639,11 +643,19 @@ fn has_come(moment: Moment, view: &View) -> bool {
         Moment::NoPods => counts.running + counts.pending == 0,
         Moment::GroupsAtMinimum => at_minimum(view).is_ok(),
         Moment::PodsRunning(pods) => counts.running == pods && counts.pending == 0,
-        Moment::Draining => view
-            .nodes
-            .values()
-            .any(|row| row.group.is_some() && row.unschedulable),
+        Moment::Draining => drained(view).is_some(),
     }
+}
+
+/// A worker of a NodeGroup that is cordoned.
+fn drained(view: &View) -> Option<&str> {
+    let mut nodes = view.nodes.iter();
+    nodes
+        .find_map(|(name, row)| (row.group.is_some() && row.unschedulable).then_some(name.as_str()))
+}
+
+fn annotated(node: &str, annotations: &BTreeMap<String, String>) -> Value {
+    object("Node", &json!({"name": node, "annotations": annotations}))
 }
 
 fn summary(action: &Action) -> String {
@@ -672,6 +684,7 @@ fn summary(action: &Action) -> String {
             Some(false) => format!("a person uncordoned the node of {of}"),
             None => format!("a person wrote on the node of {of}"),
         },
+        Action::DrainedNode { .. } => "a person wrote on the node that is drained".to_owned(),
         Action::Annotate { pods, .. } => format!("a person wrote on the pods {pods}"),
         Action::Fault(rule) => format!("armed a fault: {:?}", rule.fault),
         Action::ClearFaults => "disarmed the faults".to_owned(),
