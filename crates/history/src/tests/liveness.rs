@@ -81,6 +81,17 @@ fn l4_a_deletion_that_never_ends_is_found() {
     assert_eq!(tale.broken(), ["L4"]);
 }
 
+/// A node is cordoned for a removal of which the record says nothing any more.
+fn forgets_its_cordon() -> Tale {
+    let mut tale = Tale::new();
+    tale.removes("a", "Empty");
+    tale.cordon(US, "a", true);
+    tale.change(US, "vpsienodes", "a", |record| {
+        record["status"]["removal"] = json!(null);
+    });
+    tale
+}
+
 #[test]
 fn l5_a_cordon_of_ours_that_nothing_wants_is_found() {
     let mut tale = Tale::new();
@@ -88,12 +99,7 @@ fn l5_a_cordon_of_ours_that_nothing_wants_is_found() {
     tale.cordon(US, "a", true);
     tale.calm_for(600);
     assert_eq!(tale.broken(), NONE);
-    let mut tale = Tale::new();
-    tale.removes("a", "Empty");
-    tale.cordon(US, "a", true);
-    tale.change(US, "vpsienodes", "a", |record| {
-        record["status"]["removal"] = json!(null);
-    });
+    let mut tale = forgets_its_cordon();
     for _ in 0..30 {
         tale.later(10);
         tale.leads(US);
@@ -103,12 +109,7 @@ fn l5_a_cordon_of_ours_that_nothing_wants_is_found() {
 
 #[test]
 fn l5_a_world_that_is_disturbed_all_the_time_is_not_judged() {
-    let mut tale = Tale::new();
-    tale.removes("a", "Empty");
-    tale.cordon(US, "a", true);
-    tale.change(US, "vpsienodes", "a", |record| {
-        record["status"]["removal"] = json!(null);
-    });
+    let mut tale = forgets_its_cordon();
     for _ in 0..30 {
         tale.later(10);
         tale.leads(US);
